@@ -1,0 +1,3 @@
+//! The `pgusher` binary.
+
+fn main() {}
