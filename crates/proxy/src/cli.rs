@@ -1,0 +1,163 @@
+//! The command line: `pgusher serve | demo | token | config`. The argument types are here, one per command, already
+//! parsed to what they mean; the code behind a command lives in the module named in its arm of the dispatch.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+
+mod parse;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  2   wrong usage
+  69  the upstream or the issuer was unavailable at start
+  78  the configuration is wrong
+
+Try it:
+  pgusher demo                  everything at once on this machine, with lines to paste
+  pgusher config check          is proxy.toml right?
+  pgusher serve                 run the proxy";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pgusher",
+    version,
+    about = "A Postgres proxy: connect any driver with a JWT as its password"
+)]
+#[command(after_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One variant per command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy until SIGTERM or SIGINT
+    Serve(ConfigArgs),
+    /// Start a throwaway Postgres, an issuer, tables with Row-Level Security and the proxy
+    Demo(DemoArgs),
+    /// Mint a token of the demo's issuer, or explain why a token is accepted or refused
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Look at the configuration without running it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `pgusher token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Sign a token with the demo's issuer key and print it
+    Mint(MintArgs),
+    /// Say which provider, key, algorithm, role and claims a token has, or which rule refuses it
+    Explain(ExplainArgs),
+}
+
+/// `pgusher config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and report every error in it
+    Check(ConfigArgs),
+}
+
+/// Where the configuration is, for the commands that run with one.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PGUSHER_CONFIG",
+        default_value = "proxy.toml"
+    )]
+    pub config: PathBuf,
+    /// Set one key over file and environment, as in `--set pool.default_pool_size=50`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `pgusher demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Ports of the Postgres, HTTP and admin listeners; 0 picks a free one
+    #[arg(long, value_name = "PG,HTTP,ADMIN", value_parser = parse::ports, default_value = "6432,6480,6481")]
+    pub ports: Ports,
+    /// Keep the database in this directory and use it again at the next start
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The directory of Postgres's programs (initdb, postgres, pg_ctl)
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+    /// Write shell assignments (PGHOST, PGPORT, ALICE, BOB …) to this file when everything is ready
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+}
+
+/// The three ports of `demo`; 0 stands for any free one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Where clients connect with the Postgres protocol.
+    pub postgres: u16,
+    /// The HTTP listener.
+    pub http: u16,
+    /// The admin listener.
+    pub admin: u16,
+}
+
+/// `pgusher token mint`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  pgusher token mint --sub alice --ttl 1h --claim 'tenant=\"acme\"' --claim level=3"
+)]
+pub struct MintArgs {
+    /// The subject: who the token is for
+    #[arg(long, value_name = "SUBJECT")]
+    pub sub: String,
+    /// The value of the claim `role`
+    #[arg(long)]
+    pub role: Option<String>,
+    /// How long the token is valid, as in `15min` or `8h`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "15min")]
+    pub ttl: Duration,
+    /// A further claim, its value in JSON; may be repeated
+    #[arg(long = "claim", value_name = "NAME=JSON", value_parser = parse::claim)]
+    pub claims: Vec<(String, Value)>,
+    /// The configuration of the demo whose issuer signs; by default that of the running demo
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `pgusher token explain`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  pgusher token explain \"$PGPASSWORD\"\n  pbpaste | pgusher token explain -"
+)]
+pub struct ExplainArgs {
+    /// The token, or `-` to read it from standard input (which keeps it out of the shell's history)
+    pub token: String,
+    /// The role that a connection would ask for; by default every role of the provider is tried
+    #[arg(long)]
+    pub role: Option<String>,
+    /// Where the providers are configured.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}
