@@ -44,9 +44,7 @@ impl Stream {
     /// Whether the peer is on this machine: a Unix socket, or TCP from a loopback address.
     pub fn is_local(&self) -> bool {
         match self.socket() {
-            Socket::Tcp(_) => self
-                .peer_addr()
-                .is_some_and(|peer| peer.ip().to_canonical().is_loopback()),
+            Socket::Tcp(_) => self.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()),
             Socket::Unix(_) => true,
         }
     }
@@ -104,11 +102,7 @@ impl Stream {
     }
 
     /// Does the TLS handshake as the side that connected, asking for `name`.
-    pub async fn connect_tls(
-        self,
-        config: Arc<ClientConfig>,
-        name: ServerName<'static>,
-    ) -> io::Result<Self> {
+    pub async fn connect_tls(self, config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Self> {
         let connector = TlsConnector::from(config);
         let tls = connector.connect(name, self.into_plain()?).await?;
         Ok(Self::Tls(Box::new(tls.into())))
@@ -117,10 +111,7 @@ impl Stream {
     fn into_plain(self) -> io::Result<Socket> {
         match self {
             Self::Plain(socket) => Ok(socket),
-            Self::Tls(_) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "TLS is already on",
-            )),
+            Self::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is already on")),
         }
     }
 

@@ -1,0 +1,424 @@
+//! What a server still owes: the requests that were sent to it, and what is to become of their answers.
+//!
+//! A queue, not a counter. Each request on its way to the server leaves an entry that says whether its answer is
+//! forwarded or swallowed; each answer strikes its entry off. One queue does three jobs: it swallows the answers to
+//! requests that the client never made, it stays in step across errors, and it knows when the server is idle.
+//!
+//! Three habits of Postgres shape it (`src/backend/tcop/postgres.c`, `src/backend/commands/copyfromparse.c`):
+//! after an error in the extended protocol everything up to the next Sync is skipped unanswered, Queries included;
+//! while a COPY FROM STDIN runs, Sync is ignored; a CopyDone or CopyFail outside of a COPY is ignored too.
+
+use std::collections::VecDeque;
+
+use crate::frame::{Tag, backend, frontend};
+
+/// What becomes of the answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is the client's.
+    Forward,
+    /// The request was ours, and the client must not see the answer.
+    Swallow,
+}
+
+/// The transaction status of a ReadyForQuery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxStatus {
+    /// Not in a transaction.
+    Idle,
+    /// In a transaction.
+    Open,
+    /// In a transaction that failed and waits for its end.
+    Failed,
+}
+
+impl TxStatus {
+    /// Reads the one byte of a ReadyForQuery.
+    #[must_use]
+    pub fn parse(byte: u8) -> Option<Self> {
+        match byte {
+            b'I' => Some(Self::Idle),
+            b'T' => Some(Self::Open),
+            b'E' => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    Parse,
+    Bind,
+    Describe,
+    Execute,
+    Close,
+    /// Query and FunctionCall: answered until a ReadyForQuery.
+    Query,
+    Sync,
+    /// CopyDone or CopyFail sent before the server's CopyInResponse was seen. Has no answer of its own.
+    CopyEnd,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    request: Request,
+    answer: Answer,
+}
+
+/// The requests that a server has not yet answered.
+#[derive(Debug)]
+pub struct Owed {
+    queue: VecDeque<Entry>,
+    status: TxStatus,
+    /// Requests of the extended protocol were sent and no Sync behind them.
+    batch_open: bool,
+    /// The server skips what it gets until a Sync that has not been sent yet.
+    skipping: bool,
+    /// The server reads copy data.
+    copy_in: bool,
+}
+
+impl Default for Owed {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), status: TxStatus::Idle, batch_open: false, skipping: false, copy_in: false }
+    }
+}
+
+impl Owed {
+    /// The status that the last ReadyForQuery told.
+    #[must_use]
+    pub fn status(&self) -> TxStatus {
+        self.status
+    }
+
+    /// Everything sent has been answered and nothing was begun: the server waits for a request.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty() && !self.batch_open
+    }
+
+    /// Settled, and outside of any transaction.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_settled() && self.status == TxStatus::Idle
+    }
+
+    /// Whether the server will settle by itself, with no further byte from the client: what was sent ends with a
+    /// Query or a Sync, and no COPY waits for data.
+    #[must_use]
+    pub fn settles_unaided(&self) -> bool {
+        !self.batch_open && !self.copy_in
+    }
+
+    /// Notes that a frame goes to the server.
+    pub fn sent(&mut self, tag: Tag, answer: Answer) {
+        match tag {
+            frontend::PARSE => self.extended(Request::Parse, answer),
+            frontend::BIND => self.extended(Request::Bind, answer),
+            frontend::DESCRIBE => self.extended(Request::Describe, answer),
+            frontend::EXECUTE => self.extended(Request::Execute, answer),
+            frontend::CLOSE => self.extended(Request::Close, answer),
+            frontend::QUERY | frontend::FUNCTION_CALL => {
+                self.batch_open = self.skipping;
+                if !self.skipping {
+                    self.push(Request::Query, answer);
+                }
+            }
+            frontend::SYNC => self.sync(answer),
+            frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_end(),
+            _ => {}
+        }
+    }
+
+    /// Notes that a frame came from the server, and says what becomes of it. `head` is the first byte of its body,
+    /// needed of a ReadyForQuery.
+    pub fn received(&mut self, tag: Tag, head: Option<u8>) -> Answer {
+        let answer = self.queue.front().map_or(Answer::Forward, |entry| entry.answer);
+        match tag {
+            backend::DATA_ROW => {}
+            backend::READY_FOR_QUERY => return self.ready(head),
+            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => {
+                self.copy_in = false;
+                self.strike(Request::Execute);
+            }
+            backend::PARSE_COMPLETE => self.strike(Request::Parse),
+            backend::BIND_COMPLETE => self.strike(Request::Bind),
+            backend::CLOSE_COMPLETE => self.strike(Request::Close),
+            backend::ROW_DESCRIPTION | backend::NO_DATA => self.strike(Request::Describe),
+            backend::ERROR_RESPONSE => self.error(),
+            backend::COPY_IN_RESPONSE | backend::COPY_BOTH_RESPONSE => self.copy_begins(),
+            // These come at any time and are nobody's answer. A notice while our own request runs is that
+            // request's, though, and may quote what we bound to it.
+            backend::PARAMETER_STATUS | backend::NOTIFICATION_RESPONSE => return Answer::Forward,
+            _ => {}
+        }
+        answer
+    }
+
+    fn push(&mut self, request: Request, answer: Answer) {
+        self.queue.push_back(Entry { request, answer });
+    }
+
+    fn extended(&mut self, request: Request, answer: Answer) {
+        self.batch_open = true;
+        if !self.skipping {
+            self.push(request, answer);
+        }
+    }
+
+    fn sync(&mut self, answer: Answer) {
+        if self.copy_in {
+            return;
+        }
+        self.batch_open = false;
+        self.skipping = false;
+        self.push(Request::Sync, answer);
+    }
+
+    fn copy_end(&mut self) {
+        if self.copy_in {
+            self.copy_in = false;
+        } else if !self.queue.is_empty() {
+            self.push(Request::CopyEnd, Answer::Forward);
+        }
+    }
+
+    /// Strikes the first entry off if it is of this kind. A Query has many answers and stays until ReadyForQuery.
+    fn strike(&mut self, request: Request) {
+        if self.front() == Some(request) {
+            self.queue.pop_front();
+            self.drop_copy_ends();
+        }
+    }
+
+    /// A CopyEnd that no COPY has claimed by the time its turn comes was ignored by the server.
+    fn drop_copy_ends(&mut self) {
+        while self.front() == Some(Request::CopyEnd) {
+            self.queue.pop_front();
+        }
+    }
+
+    /// A ReadyForQuery answers a Query or a Sync. With anything else in front it answers a Sync that was taken for
+    /// one that a COPY ate (a COPY that fails before it reads eats none), and strikes nothing off.
+    fn ready(&mut self, status: Option<u8>) -> Answer {
+        if let Some(status) = status.and_then(TxStatus::parse) {
+            self.status = status;
+        }
+        self.copy_in = false;
+        match self.queue.pop_front_if(|entry| matches!(entry.request, Request::Query | Request::Sync)) {
+            Some(entry) => {
+                self.drop_copy_ends();
+                entry.answer
+            }
+            None => {
+                self.skipping = false;
+                self.batch_open &= !self.queue.is_empty();
+                Answer::Forward
+            }
+        }
+    }
+
+    fn front(&self) -> Option<Request> {
+        self.queue.front().map(|entry| entry.request)
+    }
+
+    fn error(&mut self) {
+        self.copy_in = false;
+        match self.front() {
+            // Ends with the ReadyForQuery that follows. No entry: the server says why it goes.
+            Some(Request::Query | Request::Sync) | None => {}
+            Some(_) => {
+                while self.front().is_some_and(|request| request != Request::Sync) {
+                    self.queue.pop_front();
+                }
+                self.skipping = self.queue.is_empty();
+            }
+        }
+    }
+
+    /// The Syncs that were sent behind the request that turned out to be a COPY are copy input, and ignored, up to
+    /// the CopyDone that was sent in advance, if one was.
+    fn copy_begins(&mut self) {
+        let end = self.queue.iter().position(|entry| entry.request == Request::CopyEnd);
+        self.copy_in = end.is_none();
+        let mut behind = self.queue.split_off(end.unwrap_or(self.queue.len()));
+        behind.pop_front();
+        self.queue.retain(|entry| entry.request != Request::Sync);
+        self.queue.append(&mut behind);
+        // An Execute that lost its Sync leaves its batch open until the next one.
+        let synced = self.queue.iter().any(|entry| entry.request == Request::Sync);
+        self.batch_open |= self.front() == Some(Request::Execute) && !synced;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays a trace: `>` before what the client sends, `!` before what we inject, `<` before what the server
+    /// answers; `Z` carries its status. Returns what the client gets to see.
+    fn play(owed: &mut Owed, trace: &str) -> String {
+        let mut seen = String::new();
+        for step in trace.split_whitespace() {
+            let bytes = step.as_bytes();
+            match bytes[0] {
+                b'>' => owed.sent(Tag(bytes[1]), Answer::Forward),
+                b'!' => owed.sent(Tag(bytes[1]), Answer::Swallow),
+                _ => {
+                    if owed.received(Tag(bytes[1]), bytes.get(2).copied()) == Answer::Forward {
+                        seen.push(bytes[1] as char);
+                    }
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn a_query_is_answered_by_its_ready_for_query() {
+        let mut owed = Owed::default();
+        assert_eq!(play(&mut owed, ">Q <T <D <C <C"), "TDCC");
+        assert!(!owed.is_settled());
+        play(&mut owed, "<ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_transaction_is_settled_but_not_idle() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">Q <C <ZT");
+        assert!(owed.is_settled() && !owed.is_idle());
+        play(&mut owed, ">Q <E <ZE");
+        assert_eq!(owed.status(), TxStatus::Failed);
+        play(&mut owed, ">Q <C <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_batch_without_its_sync_is_not_settled() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >E >H <1 <2 <C");
+        assert!(!owed.is_settled() && !owed.settles_unaided());
+        play(&mut owed, ">S <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn an_injected_flight_is_swallowed_between_the_clients_own() {
+        let mut owed = Owed::default();
+        let seen = play(&mut owed, "!P !B !E !C !C !S >Q <1 <2 <D <N <C <3 <3 <A <S <ZI <T <D <C <N <ZI");
+        assert_eq!(seen, "ASTDCNZ");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn an_error_strikes_everything_up_to_the_sync() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >E >B >E >Q >S >Q <1 <E <ZI");
+        assert!(!owed.is_settled(), "the Query behind the Sync is still owed");
+        play(&mut owed, "<C <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn what_is_sent_between_an_error_and_its_sync_has_no_answer() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >E <E >B >E >Q >B");
+        assert!(!owed.is_settled() && !owed.settles_unaided());
+        play(&mut owed, ">S <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_portal_may_be_executed_in_parts() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >D >E >E >S <1 <2 <T <D <s <D <C <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_describe_of_a_statement_has_two_answers() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >D >D >C >S <1 <t <T <t <n <3 <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_copy_eats_the_sync_that_libpq_sends_behind_it() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >D >E >S <1 <2 <n <G");
+        assert!(!owed.settles_unaided());
+        play(&mut owed, ">d >d >c <C");
+        assert!(!owed.is_settled(), "the batch has lost its Sync");
+        play(&mut owed, ">S <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_sync_during_a_copy_is_ignored() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">Q <G >d >S >H >d >c <C <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_copy_whose_data_was_sent_in_advance_eats_only_what_lies_before_its_end() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >E >S >d >c >S <1 <2 <G <C");
+        assert!(!owed.is_settled());
+        play(&mut owed, "<ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_copy_that_fails_at_its_data_waits_for_the_next_sync() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >E >S <1 <2 <G >d <E >d >c");
+        assert!(!owed.is_settled());
+        play(&mut owed, ">S <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_copy_by_query_that_fails_ends_with_its_ready_for_query() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">Q <G >d <E <ZI >d >c");
+        assert!(owed.is_idle());
+        play(&mut owed, ">Q >f <C <ZI");
+        assert!(owed.is_idle(), "a CopyFail outside of a COPY is ignored");
+    }
+
+    #[test]
+    fn a_ready_for_query_that_nothing_in_front_expects_strikes_nothing() {
+        let mut owed = Owed::default();
+        // The COPY failed before it read, so the Sync behind it was not eaten after all, and two are answered.
+        let seen = play(&mut owed, ">P >B >E >S <1 <2 <G >f >S <E <ZI !P !B !E !S <ZI <1 <2 <C <ZI");
+        assert_eq!(seen, "12GEZZ");
+        assert!(owed.is_idle());
+        play(&mut owed, ">P >B >E >S <1 <2 <G <E <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn an_error_at_commit_belongs_to_the_sync() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >E >S >Q <1 <2 <C <E <ZI");
+        assert!(!owed.is_settled());
+        play(&mut owed, "<C <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_function_call_is_answered_like_a_query() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">F >F <V <ZI <E <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn the_servers_last_word_belongs_to_the_client() {
+        let mut owed = Owed::default();
+        assert_eq!(play(&mut owed, "<E"), "E");
+        assert!(owed.is_idle());
+    }
+}
