@@ -1,1 +1,35 @@
-//! placeholder
+//! Postgres as a server: how pgusher reaches it, logs in, and tells it whose session it is.
+//!
+//! [`Server::open`] is the way in. It connects to an [`Address`] with [`Tls`] as libpq's `sslmode` has it, sends a
+//! startup packet that is built here ([`Startup`], with the client's allowed [`Parameters`]), authenticates as a
+//! [`Login`], and runs the [`SessionInit`] that sets the [`Claims`]. Who holds a [`Server`] holds a connection with its
+//! identity set. A [`CancelTarget`] interrupts what runs on it.
+//!
+//! This crate knows no clients and no tokens, and logs nothing: every [`Error`] goes back with its cause.
+
+mod address;
+mod answer;
+mod cancel;
+mod channel_binding;
+mod claims;
+mod connect;
+mod error;
+mod init;
+mod login;
+mod options;
+mod parameters;
+mod server;
+mod startup;
+mod tls;
+mod verifier;
+
+pub use address::Address;
+pub use cancel::CancelTarget;
+pub use claims::{Claims, ClaimsMode, Signer};
+pub use error::{DatabaseError, Error, MethodError, Step, TlsError};
+pub use init::{DefaultAccess, Flight, SessionInit};
+pub use login::{Login, Password};
+pub use parameters::{ParameterError, Parameters, fuzz_options};
+pub use server::{ConnectConfig, Server, default_access};
+pub use startup::{Settings, Startup};
+pub use tls::{ClientCertificate, RootCertificates, SslMode, Tls, TlsSetupError, UnknownSslMode};

@@ -1,0 +1,153 @@
+//! How claims reach the database, so that a user who may run any SQL cannot set others.
+//!
+//! In mode `signed` the claims carry an HMAC that the database recomputes with the same secret. What is signed ends
+//! with their expiry and holds an *epoch*: a random number that the database, shown a proof that only we can make for
+//! this backend, keeps where users can neither read nor write it. Claims copied to another backend find another epoch.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::{hmac, rand};
+
+/// Which way the claims are set.
+#[derive(Clone, Debug)]
+pub enum ClaimsMode {
+    /// Signed, and verified in the database by `auth.pgusher_init` and its readers.
+    Signed(Signer),
+    /// As `request.jwt.claims`, which anyone with SQL can change.
+    Claims,
+}
+
+/// The claims of one identity, for one server connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'a> {
+    /// How to set them.
+    pub mode: &'a ClaimsMode,
+    /// The payload: a JSON object in ASCII.
+    pub json: &'a str,
+    /// When they stop to hold, in Unix seconds.
+    pub expires: i64,
+}
+
+/// Signs claims with the secret that the database has too.
+#[derive(Clone)]
+pub struct Signer {
+    /// Shared, because the prepared key is a kilobyte large.
+    key: Arc<hmac::Key>,
+    kid: String,
+}
+
+impl Signer {
+    /// Takes the secret.
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let mut named = digest::Context::new(&SHA256);
+        named.update(b"pgusher kid v1");
+        named.update(secret);
+        Self { key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)), kid: hex(&named.finish().as_ref()[..8]) }
+    }
+
+    /// Reads the secret as it stands in its file: 64 hexadecimal digits, and perhaps an end of line.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits: Vec<u8> =
+            text.trim_end().chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+        let digits: [u8; 64] = digits.try_into().ok()?;
+        let mut secret = [0; 32];
+        for (byte, pair) in secret.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+        Some(Self::new(&secret))
+    }
+
+    /// The name of the secret, which the database knows it by.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Claims with their signature, as they stand in the session.
+    #[must_use]
+    pub fn claims(&self, epoch: i64, expires: i64, json: &str) -> String {
+        self.signed(&format!(" claims1 {} {epoch} {expires} {json}", self.kid))
+    }
+
+    /// The proof that the backend `pid` may take `epoch` for its own.
+    #[must_use]
+    pub fn proof(&self, epoch: i64, pid: i32) -> String {
+        hex(hmac::sign(&self.key, format!(" epoch1 {} {epoch} {pid}", self.kid).as_bytes()).as_ref())
+    }
+
+    fn signed(&self, body: &str) -> String {
+        hex(hmac::sign(&self.key, body.as_bytes()).as_ref()) + body
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// An epoch for a new server connection: any positive number, as a sequence takes it.
+pub(crate) fn random_epoch() -> i64 {
+    let epoch = i64::from_be_bytes(random()) & i64::MAX;
+    epoch.max(1)
+}
+
+/// Bytes from the system's generator.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the system has random bytes");
+    bytes
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer() -> Signer {
+        Signer::from_hex(&format!("{}\n", "0a".repeat(32))).unwrap()
+    }
+
+    #[test]
+    fn the_bytes_are_those_that_the_database_computes() {
+        // Computed apart, with: openssl dgst -sha256 -mac HMAC -macopt hexkey:0a0a…
+        let signer = signer();
+        assert_eq!(signer.kid(), "a341b2bb3d60bb9c");
+        assert_eq!(
+            signer.claims(7, 1_700_000_000, r#"{"sub":"alice"}"#),
+            r#"835416cf8e51b8673f1009ddcbb82a129d5ae4ec6ef6c226eb89275f4415f2ed claims1 a341b2bb3d60bb9c 7 1700000000 {"sub":"alice"}"#
+        );
+        assert_eq!(signer.proof(7, 42), "72ce2f13ae8301b8e93f5e0a144f7ae399054484b9c049e0dcb788e194870fe7");
+    }
+
+    #[test]
+    fn a_secret_is_64_hexadecimal_digits() {
+        for text in ["", "0a", &"0a".repeat(33), &"0g".repeat(32), &" 0a".repeat(22)[..64]] {
+            assert!(Signer::from_hex(text).is_none(), "{text:?}");
+        }
+        assert_eq!(Signer::from_hex(&"0A".repeat(32)).unwrap().kid(), signer().kid());
+    }
+
+    #[test]
+    fn debug_tells_no_secret() {
+        assert_eq!(format!("{:?}", signer()), r#"Signer { kid: "a341b2bb3d60bb9c", .. }"#);
+    }
+
+    #[test]
+    fn epochs_are_positive_and_differ() {
+        let (one, other) = (random_epoch(), random_epoch());
+        assert!(one > 0 && other > 0 && one != other);
+    }
+}

@@ -1,0 +1,181 @@
+//! Everything that can go wrong on the way to a logged-in server, sorted by who was wrong. No variant
+//! carries a password or claims.
+
+use std::io;
+
+use crate::address::Address;
+use bytes::Bytes;
+
+/// Why there is no server connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name does not resolve, or nobody answers at the address.
+    #[error("cannot connect to {address}: {source}")]
+    Unreachable {
+        /// Where to.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The connection broke after it was made.
+    #[error("the server connection broke: {0}")]
+    Lost(#[source] io::Error),
+    /// A step took longer than it may.
+    #[error("{0} took too long")]
+    TimedOut(Step),
+    /// No TLS as `sslmode` demands it.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The server asked for a way of authentication that is not acceptable here.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    /// The SCRAM exchange failed: above all, the server could not prove that it knows the password.
+    #[error("SCRAM: {0}")]
+    Scram(#[source] io::Error),
+    /// The database refused the login.
+    #[error("login refused: {0}")]
+    Login(DatabaseError),
+    /// The database took the login, but not what the session asks for: database, role, settings.
+    #[error("session refused: {0}")]
+    Session(DatabaseError),
+    /// The database refused the session init, so this connection has no identity.
+    #[error("session init refused: {0}")]
+    Init(DatabaseError),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+    /// The startup packet cannot be written: too long, or a zero byte in a value.
+    #[error("startup packet: {0}")]
+    Startup(String),
+    /// The claims are not what session init carries: a JSON object in ASCII.
+    #[error("the claims are not a JSON object in ASCII")]
+    Claims,
+}
+
+impl Error {
+    /// What the database said, if it is the database that refused.
+    #[must_use]
+    pub fn database(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Login(error) | Self::Session(error) | Self::Init(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The database's error, if it concerns what the client itself asked for and so is the client's
+    /// to see. All else speaks of our own login and is for the log.
+    ///
+    /// Errors of the session init are never the client's, whatever their SQLSTATE.
+    #[must_use]
+    pub fn for_client(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Login(error) | Self::Session(error) if error.is_for_client() => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A step that is bounded in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Step {
+    /// Name resolution, connection and TLS handshake.
+    #[error("connecting to the server")]
+    Connect,
+    /// Authentication, session start and session init.
+    #[error("logging in to the server")]
+    Login,
+    /// Delivery of a cancel request.
+    #[error("delivering a cancel request")]
+    Cancel,
+}
+
+/// Why TLS did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The server has no TLS.
+    #[error("the server does not offer TLS, but sslmode demands it")]
+    NotOffered,
+    /// The server answered the `SSLRequest` with an error. Its text is not read: in clear, anybody
+    /// could have written it (CVE-2024-10977).
+    #[error("the server answered the TLS request with an error")]
+    Errored,
+    /// The server answered the `SSLRequest` with a byte that means nothing.
+    #[error("the server answered the TLS request with byte {0:#04x}")]
+    Answer(u8),
+    /// Bytes in clear behind the server's yes: somebody in between tries to have them taken for the
+    /// server's (CVE-2021-23222).
+    #[error("unencrypted bytes behind the server's answer to the TLS request")]
+    EarlyBytes,
+    /// The handshake failed; most often the certificate is not to be trusted.
+    #[error("TLS handshake with the server: {0}")]
+    Handshake(#[source] io::Error),
+    /// The configured host cannot be the name in a certificate.
+    #[error("\"{0}\" cannot be the name in a certificate")]
+    Name(String),
+}
+
+/// A way of authentication that the server asked for and that is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MethodError {
+    /// MD5 is broken; config may allow it.
+    #[error("the server asks for MD5 authentication, which is not allowed")]
+    Md5,
+    /// The password in clear goes only to a server whose certificate was verified.
+    #[error("the server asks for the password in clear, which needs sslmode verify-ca or verify-full")]
+    Cleartext,
+    /// The server wants a password and none is configured.
+    #[error("the server asks for a password, and none is configured")]
+    NoPassword,
+    /// Neither of the two SCRAM mechanisms is offered.
+    #[error("the server offers no SASL mechanism that is known: {0}")]
+    Mechanism(String),
+    /// Kerberos, SSPI and the like.
+    #[error("the server asks for an authentication that is not supported")]
+    Unsupported,
+}
+
+/// An ErrorResponse.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message} (SQLSTATE {sqlstate})")]
+pub struct DatabaseError {
+    /// Five characters; see <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+    pub sqlstate: String,
+    /// The primary message, in the server's language.
+    pub message: String,
+    /// The whole frame as it came, tag and length included.
+    pub frame: Bytes,
+}
+
+impl DatabaseError {
+    /// Whether the error concerns what a client itself asks for: a value of a setting (class 22), a database that
+    /// does not exist, a setting that does not exist, too many connections, a database that starts or stops.
+    fn is_for_client(&self) -> bool {
+        self.sqlstate.starts_with("22") || ["3D000", "42704", "53300", "57P03"].contains(&self.sqlstate.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database_error(sqlstate: &str) -> DatabaseError {
+        DatabaseError { sqlstate: sqlstate.to_owned(), message: "no".to_owned(), frame: Bytes::new() }
+    }
+
+    #[test]
+    fn a_client_sees_what_it_asked_for_wrongly() {
+        for sqlstate in ["22023", "3D000", "42704", "53300", "57P03"] {
+            assert!(Error::Session(database_error(sqlstate)).for_client().is_some(), "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn a_client_never_sees_what_is_wrong_with_our_own_login() {
+        for sqlstate in ["28000", "28P01", "42501", "XX000", ""] {
+            let error = Error::Login(database_error(sqlstate));
+            assert!(error.for_client().is_none() && error.database().is_some(), "{sqlstate}");
+        }
+        assert!(Error::Init(database_error("22023")).for_client().is_none());
+    }
+}

@@ -1,0 +1,141 @@
+//! The startup packet to the server. It is built here and never a client's own, because what stands in it becomes
+//! the session's reset values: the role to which `RESET ROLE` and `DISCARD ALL` return, and safe values for all that
+//! somebody who once held the login role may have left behind with `ALTER ROLE … SET`.
+
+use bytes::{Bytes, BytesMut};
+use postgres_protocol::message::frontend;
+use wire::startup::MAX_STARTUP_PACKET;
+
+use crate::error::Error;
+use crate::parameters::Parameters;
+
+/// What the operator sets where the client says nothing.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("search_path", "\"$user\", public"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_isolation", "read committed"),
+];
+
+/// What nobody sets: without row security, with a library that does not exist, or with claims that a role left in its
+/// defaults, a session would be none, or somebody else's.
+const FIXED: [(&str, &str); 4] =
+    [("row_security", "on"), ("local_preload_libraries", ""), ("pgusher.claims", ""), ("request.jwt.claims", "")];
+
+/// The operator's settings for every session. [`Settings::default`] overrides what a role can do to its own defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings(Vec<(String, String)>);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self(DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+}
+
+impl Settings {
+    /// Sets one more, or one of the defaults to another value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let name = name.to_ascii_lowercase();
+        self.0.retain(|(set, _)| *set != name);
+        self.0.push((name, value.to_owned()));
+    }
+}
+
+/// The session that a server connection is to have.
+#[derive(Clone, Debug)]
+pub struct Startup<'a> {
+    /// The database.
+    pub database: &'a str,
+    /// The role to serve; the login must be a member of it, or be it.
+    pub role: &'a str,
+    /// What the operator sets.
+    pub settings: &'a Settings,
+    /// What the client sets; it goes before the operator's.
+    pub parameters: &'a Parameters,
+}
+
+impl Startup<'_> {
+    /// The packet that logs `user` in. As keys of their own, rather than in `options`, values need no escaping.
+    pub(crate) fn packet(&self, user: &str) -> Result<Bytes, Error> {
+        let own = [("user", user), ("database", self.database), ("role", self.role)];
+        let settings = self.settings.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // Of a name that comes twice Postgres takes the last. None does: that would be a bet on its order.
+        let settings = settings.filter(|(name, _)| self.parameters.get(name).is_none() && !is_fixed(name));
+        let all = own.into_iter().chain(settings).chain(self.parameters.iter()).chain(FIXED);
+
+        let mut packet = BytesMut::new();
+        frontend::startup_message(all, &mut packet).map_err(|error| Error::Startup(error.to_string()))?;
+        if packet.len() > MAX_STARTUP_PACKET as usize {
+            return Err(Error::Startup(format!("{} bytes are more than Postgres takes", packet.len())));
+        }
+        Ok(packet.freeze())
+    }
+}
+
+fn is_fixed(name: &str) -> bool {
+    FIXED.iter().any(|(fixed, _)| *fixed == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::startup::{FirstPacket, parse_first_packet};
+
+    fn startup(settings: &Settings, parameters: &Parameters) -> Result<wire::startup::Startup, Error> {
+        let startup = Startup { database: "app", role: "authenticated", settings, parameters };
+        let packet = startup.packet("pgusher_authenticated")?;
+        match parse_first_packet(&packet.slice(4..)) {
+            Ok(FirstPacket::Startup(startup)) => Ok(startup),
+            other => panic!("a startup packet: {other:?}"),
+        }
+    }
+
+    fn count(startup: &wire::startup::Startup, name: &str) -> usize {
+        startup.parameters.iter().filter(|(set, _)| set.eq_ignore_ascii_case(name)).count()
+    }
+
+    #[test]
+    fn the_login_logs_in_and_the_role_is_served() {
+        let packet = startup(&Settings::default(), &Parameters::default()).unwrap();
+
+        assert_eq!(packet.get("user"), Some("pgusher_authenticated"));
+        assert_eq!(packet.get("database"), Some("app"));
+        assert_eq!(packet.get("role"), Some("authenticated"));
+        assert_eq!(packet.get("local_preload_libraries"), Some(""));
+    }
+
+    #[test]
+    fn the_client_goes_before_the_operator_and_every_name_comes_once() {
+        let mut settings = Settings::default();
+        settings.set("Statement_Timeout", "30s");
+        settings.set("lock_timeout", "5s");
+        let parameters = Parameters::parse([("Lock_Timeout", "1s")]).unwrap();
+
+        let packet = startup(&settings, &parameters).unwrap();
+
+        assert_eq!(packet.get("statement_timeout"), Some("30s"));
+        assert_eq!(packet.get("lock_timeout"), Some("1s"));
+        for (name, _) in &packet.parameters {
+            assert_eq!(count(&packet, name), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_sets_what_is_fixed() {
+        let mut settings = Settings::default();
+        settings.set("row_security", "off");
+
+        let packet = startup(&settings, &Parameters::default()).unwrap();
+
+        assert_eq!(packet.get("row_security"), Some("on"));
+        assert_eq!(count(&packet, "row_security"), 1);
+    }
+
+    #[test]
+    fn a_packet_that_postgres_would_drop_is_refused() {
+        let parameters = Parameters::parse([("search_path", &*"x".repeat(9_900))]).unwrap();
+        assert!(matches!(startup(&Settings::default(), &parameters), Err(Error::Startup(_))));
+    }
+}
