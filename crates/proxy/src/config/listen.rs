@@ -1,0 +1,164 @@
+//! `[listen]` and `[tls]`: where clients connect, and with what certificate.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::secret;
+use super::section::{Placed, Section, UNAVAILABLE};
+
+/// The port that clients connect to where none is given, and that names the Unix socket.
+pub const DEFAULT_PORT: u16 = 6432;
+
+/// What a socket's path may have at most: `sockaddr_un` holds 108 bytes with the terminator.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where Postgres clients connect; at least one.
+    pub postgres: Vec<Address>,
+}
+
+/// A place to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, `<directory>/.s.PGSQL.<port>`.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate chain and its private key, which belong together.
+    pub certified_key: Arc<CertifiedKey>,
+    /// Who has to use TLS.
+    pub required: TlsRequired,
+}
+
+/// Which clients have to use TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsRequired {
+    /// All but those on loopback and Unix sockets.
+    Remote,
+    /// All.
+    Always,
+}
+
+/// Reads `[listen]`.
+pub(super) fn read(section: &mut Section<'_>) -> Listen {
+    for later in ["http", "admin"] {
+        section.refuse(later, UNAVAILABLE);
+    }
+    let default = Address::Tcp((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+    let Some(list) = section.list("postgres") else {
+        section.finish();
+        return Listen { postgres: vec![default] };
+    };
+    if list.is_empty() {
+        section.error("postgres", "at least one address is needed");
+    }
+    let socket_port = socket_port(&list);
+    let mut postgres = Vec::new();
+    for written in &list {
+        match address(&written.value, section.reading.directory, socket_port) {
+            Ok(address) if postgres.contains(&address) => {
+                written.error(section.reading.report, format!("{address} is here twice"));
+            }
+            Ok(address) => postgres.push(address),
+            Err(message) => written.error(section.reading.report, message),
+        }
+    }
+    section.finish();
+    Listen { postgres }
+}
+
+/// The number in the Unix sockets' names: the first TCP port of the list, as Postgres itself has one port for both.
+fn socket_port(list: &[Placed<String>]) -> u16 {
+    let tcp = |written: &Placed<String>| written.value.parse::<SocketAddr>().ok();
+    let port = list.iter().find_map(tcp).map(|address| address.port());
+    port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)
+}
+
+fn address(text: &str, directory: &Path, socket_port: u16) -> Result<Address, String> {
+    if text.contains('\0') || !text.contains('/') {
+        let expected = "an IP address with a port, such as \"127.0.0.1:6432\" or \"[::1]:6432\", \
+                        or the directory of a Unix socket is expected";
+        return text.parse().map(Address::Tcp).map_err(|_| format!("{expected}, not {text:?}"));
+    }
+    let path = directory.join(text).join(format!(".s.PGSQL.{socket_port}"));
+    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        return Err(format!("{} is too long for a Unix socket ({LONGEST_SOCKET_PATH} bytes)", path.display()));
+    }
+    Ok(Address::Unix(path))
+}
+
+/// Reads `[tls]`, which is there.
+pub(super) fn read_tls(mut section: Section<'_>) -> Option<Tls> {
+    let words = [("remote", TlsRequired::Remote), ("always", TlsRequired::Always)];
+    let required = section.word("required", &words).unwrap_or(TlsRequired::Remote);
+    for key in ["certificate_file", "key_file"] {
+        if !section.has(key) {
+            section.error(key, "missing");
+        }
+    }
+    let certificate_file = section.path("certificate_file");
+    let key_file = section.path("key_file");
+    section.finish();
+    let chain = certificate_file.and_then(|path| or_report(&section, "certificate_file", certificates(&path)));
+    let key = key_file.and_then(|path| {
+        secret::warn_of_readers(&section, "key_file", &path);
+        let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| unreadable(&path, &error));
+        or_report(&section, "key_file", key)
+    });
+    let certified_key = CertifiedKey::from_der(chain?, key?, &aws_lc_rs::default_provider());
+    let certified_key = certified_key.map_err(|error| format!("the key does not fit the certificate: {error}"));
+    let certified_key = Arc::new(or_report(&section, "key_file", certified_key)?);
+    Some(Tls { certified_key, required })
+}
+
+fn or_report<T>(section: &Section<'_>, key: &str, result: Result<T, String>) -> Option<T> {
+    result.map_err(|message| section.error(key, message)).ok()
+}
+
+/// The certificates of a PEM file: at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match all {
+        Ok(chain) if chain.is_empty() => Err(format!("{} has no certificate in PEM form", path.display())),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &rustls_pki_types::pem::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
+}
