@@ -183,8 +183,9 @@ impl Loop {
             let request = self.requests.borrow_and_update().request;
             let outcome = self.source.load().await.map(Arc::new).map_err(Arc::new);
             failures = if outcome.is_ok() { 0 } else { u32::saturating_add(failures, 1) };
-            observe(self.told(&outcome));
+            let told = self.told(&outcome);
             self.publish.send_modify(|loaded| loaded.take(request, outcome));
+            observe(told);
             tokio::select! {
                 () = sleep(pause(failures)) => {}
                 asked = self.requests.changed() => if asked.is_err() { return },

@@ -174,3 +174,32 @@ async fn key(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, crypto};
+
+    use super::*;
+    use crate::provider::KeySource;
+
+    #[tokio::test]
+    async fn a_remembered_token_is_refused_once_it_has_expired() {
+        let secret = [7; 32];
+        let config = ProviderConfig::new("acme", "i", KeySource::Secret(secret.to_vec()));
+        let (verifier, _) = Verifier::new(&[ProviderConfig { roles: vec!["r".to_owned()], ..config }]).unwrap();
+        let parts = [r#"{"alg":"HS256"}"#, r#"{"iss":"i","exp":1000}"#].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let signed = parts.join(".");
+        let key = EncodingKey::from_secret(&secret);
+        let signature = crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+        let token = format!("{signed}.{signature}");
+
+        let first = verifier.verified(&token, 900).await.unwrap();
+        let second = verifier.verified(&token, 1029).await.unwrap();
+        let third = verifier.verified(&token, 1030).await;
+
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(third.err(), Some(Rejection::Expired { expired: 1000, now: 1030 }));
+    }
+}
