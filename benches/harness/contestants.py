@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,7 @@ def start_all(stack: ExitStack, pgusher: Path, directory: Path) -> list[Contesta
 def start_demo(stack: ExitStack, pgusher: Path, directory: Path) -> dict[str, str]:
     env_file = directory / "demo.env"
     command = [pgusher, "demo", "--ports", "0,0,0", "--env-file", env_file]
-    demo = start(stack, directory / "demo.log", command)
-    wait_until(env_file.exists, demo)
+    start(stack, directory / "demo.log", command, env_file.exists)
     words = shlex.split(env_file.read_text(), comments=True)
     return dict(word.split("=", 1) for word in words if "=" in word)
 
@@ -88,8 +88,7 @@ def start_pgusher(stack: ExitStack, directory: Path, pgusher: Path, environment:
     command = [pgusher, "serve", "--config", environment["CONFIG"]]
     for setting in settings:
         command += ["--set", setting]
-    serve = start(stack, directory / "pgusher.log", command)
-    wait_until(lambda: accepts(port), serve)
+    serve = start(stack, directory / "pgusher.log", command, lambda: accepts(port))
     login = {name: environment[name] for name in ("PGUSER", "PGDATABASE")}
     login |= {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": environment["ALICE"]}
     return Contestant("pgusher", login, serve.pid)
@@ -98,8 +97,7 @@ def start_pgusher(stack: ExitStack, directory: Path, pgusher: Path, environment:
 def start_relay(stack: ExitStack, directory: Path, server: Contestant) -> Contestant:
     program, port = directory / "relay", free_port()
     subprocess.run(["cc", "-O2", "-o", program, RELAY_SOURCE], check=True)
-    relay = start(stack, directory / "relay.log", [program, port, server.login["PGPORT"]])
-    wait_until(lambda: accepts(port), relay)
+    relay = start(stack, directory / "relay.log", [program, port, server.login["PGPORT"]], lambda: accepts(port))
     return Contestant("relay", server.login | {"PGHOST": "127.0.0.1", "PGPORT": port}, relay.pid)
 
 
@@ -110,8 +108,8 @@ def start_pgbouncer(stack: ExitStack, directory: Path, server: Contestant) -> Co
     users.write_text(f'"{login["PGUSER"]}" "{login["PGPASSWORD"]}"\n')
     ini.write_text(PGBOUNCER_INI.format(port=port, server_port=login["PGPORT"], users=users))
     unprivileged = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-    pgbouncer = start(stack, directory / "pgbouncer.log", [find_pgbouncer(), ini], **unprivileged)
-    wait_until(lambda: accepts(port), pgbouncer)
+    command, log = [find_pgbouncer(), ini], directory / "pgbouncer.log"
+    pgbouncer = start(stack, log, command, lambda: accepts(port), **unprivileged)
     return Contestant("pgbouncer", login | {"PGHOST": "127.0.0.1", "PGPORT": port}, pgbouncer.pid)
 
 
@@ -133,12 +131,18 @@ def login_of_url(url: str) -> dict[str, str]:
     }
 
 
-def start(stack: ExitStack, log: Path, command: list, **options) -> subprocess.Popen:
-    """In a session of its own, so that Ctrl-C reaches only us and everything ends in order."""
+def start(stack: ExitStack, log: Path, command: list, ready: Callable[[], bool], **options) -> subprocess.Popen:
+    """Starts a server and waits until it is ready. It gets a session of its own, so that Ctrl-C reaches only us and
+    everything ends in order."""
     output = stack.enter_context(log.open("w"))
     streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
     process = subprocess.Popen(list(map(str, command)), **streams, start_new_session=True, **options)
     stack.callback(stop, process)
+    deadline = time.monotonic() + READY_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"{command[0]} did not get ready:\n{log.read_text()}")
+        time.sleep(0.05)
     return process
 
 
@@ -149,14 +153,6 @@ def stop(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def wait_until(ready, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"{process.args[0]} did not get ready (exit code {process.returncode})")
-        time.sleep(0.05)
 
 
 def accepts(port: str) -> bool:

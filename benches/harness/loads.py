@@ -6,9 +6,9 @@ direct connection, and the role that pgusher serves is granted what the loads ne
 
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
 
 from harness.contestants import Contestant
 
