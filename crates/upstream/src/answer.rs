@@ -94,17 +94,18 @@ fn decode(frame: Frame) -> Option<Answer> {
 
 /// Fields are a letter and a zero-terminated string each, and one zero ends them.
 fn database_error(frame: &Frame) -> Option<DatabaseError> {
-    let (mut sqlstate, mut message) = (String::new(), String::new());
+    let (mut sqlstate, mut message, mut detail) = (String::new(), String::new(), String::new());
     let mut rest = &frame.body[..];
     loop {
         let (field, behind) = rest.split_first()?;
         if *field == 0 {
-            return behind.is_empty().then(|| DatabaseError { sqlstate, message, frame: whole(frame) });
+            return behind.is_empty().then(|| DatabaseError { sqlstate, message, detail, frame: whole(frame) });
         }
         let (value, behind) = c_string(behind)?;
         match field {
             b'C' => sqlstate = lossy(value),
             b'M' => message = lossy(value),
+            b'D' => detail = lossy(value),
             _ => {}
         }
         rest = behind;

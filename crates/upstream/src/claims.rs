@@ -69,18 +69,19 @@ impl Signer {
 
     /// Claims with their signature, as they stand in the session.
     #[must_use]
-    pub fn claims(&self, epoch: i64, expires: i64, json: &str) -> String {
-        self.signed(&format!(" claims1 {} {epoch} {expires} {json}", self.kid))
+    pub fn claims(&self, epoch: Epoch, expires: i64, json: &str) -> String {
+        let body = format!(" claims1 {} {epoch} {expires} {json}", self.kid);
+        self.hmac(&body) + &body
     }
 
     /// The proof that the backend `pid` may take `epoch` for its own.
     #[must_use]
-    pub fn proof(&self, epoch: i64, pid: i32) -> String {
-        hex(hmac::sign(&self.key, format!(" epoch1 {} {epoch} {pid}", self.kid).as_bytes()).as_ref())
+    pub fn proof(&self, epoch: Epoch, pid: i32) -> String {
+        self.hmac(&format!(" epoch1 {} {epoch} {pid}", self.kid))
     }
 
-    fn signed(&self, body: &str) -> String {
-        hex(hmac::sign(&self.key, body.as_bytes()).as_ref()) + body
+    fn hmac(&self, message: &str) -> String {
+        hex(hmac::sign(&self.key, message.as_bytes()).as_ref())
     }
 }
 
@@ -90,10 +91,29 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// An epoch for a new server connection: any positive number, as a sequence takes it.
-pub(crate) fn random_epoch() -> i64 {
-    let epoch = i64::from_be_bytes(random()) & i64::MAX;
-    epoch.max(1)
+/// What ties claims to one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epoch {
+    /// A positive number that was drawn for the backend, which keeps it in a sequence.
+    Drawn(i64),
+    /// The backend's process id: a standby cannot write a sequence.
+    Pid(i32),
+}
+
+impl Epoch {
+    pub(crate) fn draw() -> Self {
+        let number = i64::from_be_bytes(random()) & i64::MAX;
+        Self::Drawn(number.max(1))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drawn(number) => number.fmt(f),
+            Self::Pid(pid) => write!(f, "pid:{pid}"),
+        }
+    }
 }
 
 /// Bytes from the system's generator.
@@ -126,10 +146,13 @@ mod tests {
         let signer = signer();
         assert_eq!(signer.kid(), "a341b2bb3d60bb9c");
         assert_eq!(
-            signer.claims(7, 1_700_000_000, r#"{"sub":"alice"}"#),
+            signer.claims(Epoch::Drawn(7), 1_700_000_000, r#"{"sub":"alice"}"#),
             r#"835416cf8e51b8673f1009ddcbb82a129d5ae4ec6ef6c226eb89275f4415f2ed claims1 a341b2bb3d60bb9c 7 1700000000 {"sub":"alice"}"#
         );
-        assert_eq!(signer.proof(7, 42), "72ce2f13ae8301b8e93f5e0a144f7ae399054484b9c049e0dcb788e194870fe7");
+        assert_eq!(
+            signer.proof(Epoch::Drawn(7), 42),
+            "72ce2f13ae8301b8e93f5e0a144f7ae399054484b9c049e0dcb788e194870fe7"
+        );
     }
 
     #[test]
@@ -147,7 +170,8 @@ mod tests {
 
     #[test]
     fn epochs_are_positive_and_differ() {
-        let (one, other) = (random_epoch(), random_epoch());
+        let (Epoch::Drawn(one), Epoch::Drawn(other)) = (Epoch::draw(), Epoch::draw()) else { panic!("drawn epochs") };
         assert!(one > 0 && other > 0 && one != other);
+        assert_eq!(Epoch::Pid(42).to_string(), "pid:42");
     }
 }

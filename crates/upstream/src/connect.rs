@@ -41,16 +41,17 @@ impl Peer {
     }
 }
 
-/// Brings TLS onto a fresh connection, as far as the attempt asks for it.
+/// Brings TLS onto a fresh connection, as far as the attempt asks for it. On a Unix socket Postgres knows none.
 pub(crate) async fn encrypt(stream: Stream, attempt: &Attempt, address: &Address) -> Result<Stream, Error> {
+    let Address::Tcp { host, .. } = address else { return Ok(stream) };
     match attempt {
         Attempt::Plain => Ok(stream),
         Attempt::Offered(config) => match request_tls(stream).await? {
-            (stream, TlsAnswer::Yes) => handshake(stream, config, address).await,
+            (stream, TlsAnswer::Yes) => handshake(stream, config, host).await,
             (stream, TlsAnswer::No) => Ok(stream),
         },
         Attempt::Demanded(config) => match request_tls(stream).await? {
-            (stream, TlsAnswer::Yes) => handshake(stream, config, address).await,
+            (stream, TlsAnswer::Yes) => handshake(stream, config, host).await,
             (_, TlsAnswer::No) => Err(TlsError::NotOffered.into()),
         },
     }
@@ -75,12 +76,8 @@ async fn request_tls(mut stream: Stream) -> Result<(Stream, TlsAnswer), Error> {
     }
 }
 
-async fn handshake(stream: Stream, config: &Arc<ClientConfig>, address: &Address) -> Result<Stream, Error> {
-    let host = match address {
-        Address::Tcp { host, .. } => host.clone(),
-        Address::Unix(_) => "localhost".to_owned(),
-    };
-    let name = ServerName::try_from(host.clone()).map_err(|_| TlsError::Name(host))?;
+async fn handshake(stream: Stream, config: &Arc<ClientConfig>, host: &str) -> Result<Stream, Error> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
     let stream = stream.connect_tls(Arc::clone(config), name).await.map_err(TlsError::Handshake)?;
     Ok(stream)
 }

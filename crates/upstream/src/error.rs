@@ -137,12 +137,14 @@ pub enum MethodError {
 
 /// An ErrorResponse.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{message} (SQLSTATE {sqlstate})")]
+#[error("{message} (SQLSTATE {sqlstate}){}{}", if detail.is_empty() { "" } else { ": " }, detail)]
 pub struct DatabaseError {
     /// Five characters; see <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
     pub sqlstate: String,
     /// The primary message, in the server's language.
     pub message: String,
+    /// The particulars; often empty.
+    pub detail: String,
     /// The whole frame as it came, tag and length included.
     pub frame: Bytes,
 }
@@ -160,7 +162,12 @@ mod tests {
     use super::*;
 
     fn database_error(sqlstate: &str) -> DatabaseError {
-        DatabaseError { sqlstate: sqlstate.to_owned(), message: "no".to_owned(), frame: Bytes::new() }
+        DatabaseError {
+            sqlstate: sqlstate.to_owned(),
+            message: "no".to_owned(),
+            detail: String::new(),
+            frame: Bytes::new(),
+        }
     }
 
     #[test]

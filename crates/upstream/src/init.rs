@@ -9,8 +9,9 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use wire::frame::{Tag, frontend as tag};
 
-use crate::claims::{Claims, ClaimsMode, hex, random, random_epoch};
+use crate::claims::{Claims, ClaimsMode, Epoch, hex, random};
 use crate::error::Error;
+use crate::login::Session;
 
 /// The type of both parameters, `text` in `pg_type`.
 const TEXT: u32 = 25;
@@ -44,20 +45,18 @@ pub struct Flight {
 }
 
 impl SessionInit {
-    /// Prepares the init for the backend `pid`.
-    ///
-    /// # Errors
-    /// [`Error::Claims`] if the claims are no JSON object in ASCII.
-    pub fn new(claims: &Claims<'_>, pid: i32) -> Result<Self, Error> {
+    /// Prepares the init for the backend of a session.
+    pub(crate) fn new(claims: &Claims<'_>, session: &Session) -> Result<Self, Error> {
         if !claims.json.is_ascii() || !claims.json.starts_with('{') {
             return Err(Error::Claims);
         }
         let name = format!("pgusher_{}", hex(&random::<8>()));
         Ok(match claims.mode {
             ClaimsMode::Signed(signer) => {
-                let epoch = random_epoch();
-                let values = vec![signer.claims(epoch, claims.expires, claims.json), signer.proof(epoch, pid)];
-                Self { name, sql: "SELECT auth.pgusher_init($1, $2)", values, writes: true }
+                let standby = session.parameters.iter().any(|(name, value)| name == "in_hot_standby" && value == "on");
+                let epoch = if standby { Epoch::Pid(session.pid) } else { Epoch::draw() };
+                let values = vec![signer.claims(epoch, claims.expires, claims.json), signer.proof(epoch, session.pid)];
+                Self { name, sql: "SELECT auth.pgusher_init($1, $2)", values, writes: !standby }
             }
             // The comparison keeps the claims from coming back as the result.
             ClaimsMode::Claims => Self {
@@ -126,8 +125,12 @@ mod tests {
     use crate::claims::Signer;
     use wire::frame::Header;
 
+    fn session() -> Session {
+        Session { parameters: Vec::new(), pid: 42, secret: 7 }
+    }
+
     fn init(mode: &ClaimsMode) -> SessionInit {
-        SessionInit::new(&Claims { mode, json: r#"{"sub":"alice"}"#, expires: 9 }, 42).unwrap()
+        SessionInit::new(&Claims { mode, json: r#"{"sub":"alice"}"#, expires: 9 }, &session()).unwrap()
     }
 
     fn signed() -> ClaimsMode {
@@ -178,7 +181,7 @@ mod tests {
     fn claims_that_are_no_ascii_object_are_refused() {
         for json in ["", "null", "[]", " {}", "{\"sub\":\"é\"}"] {
             let claims = Claims { mode: &ClaimsMode::Claims, json, expires: 9 };
-            assert!(matches!(SessionInit::new(&claims, 42), Err(Error::Claims)), "{json:?}");
+            assert!(matches!(SessionInit::new(&claims, &session()), Err(Error::Claims)), "{json:?}");
         }
     }
 

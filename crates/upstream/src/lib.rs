@@ -25,7 +25,7 @@ mod verifier;
 
 pub use address::Address;
 pub use cancel::CancelTarget;
-pub use claims::{Claims, ClaimsMode, Signer};
+pub use claims::{Claims, ClaimsMode, Epoch, Signer};
 pub use error::{DatabaseError, Error, MethodError, Step, TlsError};
 pub use init::{DefaultAccess, Flight, SessionInit};
 pub use login::{Login, Password};

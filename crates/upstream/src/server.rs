@@ -13,7 +13,7 @@ use crate::answer::Answers;
 use crate::cancel::CancelTarget;
 use crate::claims::Claims;
 use crate::connect::{Peer, encrypt};
-use crate::error::{Error, Step};
+use crate::error::{Error, Step, TlsError};
 use crate::init::{DefaultAccess, SessionInit};
 use crate::login::{Login, Rules, Session, authenticate, finish_init, start_session};
 use crate::startup::Startup;
@@ -60,12 +60,11 @@ impl Server {
     ) -> Result<Self, Error> {
         let packet = startup.packet(&login.user)?;
         let plan = Plan { config, login, packet: &packet, claims };
-        let no_tls = Tls::disabled();
-        let tls = match config.address {
-            Address::Tcp { .. } => &config.tls,
-            Address::Unix(_) => &no_tls,
+        let second = match config.address {
+            Address::Tcp { .. } => config.tls.second.as_ref(),
+            Address::Unix(_) => None,
         };
-        let opened = match (plan.run(&tls.first).await, &tls.second) {
+        let opened = match (plan.run(&config.tls.first).await, second) {
             (Err(Failure { curable: true, .. }), Some(second)) => plan.run(second).await,
             (opened, _) => opened,
         };
@@ -101,14 +100,14 @@ struct Plan<'a> {
 
 struct Failure {
     error: Error,
-    /// Whether another choice of TLS may do better, as libpq sees it: TLS failed, or the server refused the login on
-    /// a connection that has what the attempt asked for.
+    /// Whether another choice of TLS may do better, as libpq sees it: the handshake failed, or the server refused the
+    /// login on a connection that has what the attempt asked for.
     curable: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { curable: matches!(error, Error::Tls(_)), error }
+        Self { curable: matches!(error, Error::Tls(TlsError::Handshake(_))), error }
     }
 }
 
@@ -149,8 +148,8 @@ impl Plan<'_> {
         let mut session = start_session(&mut answers).await?;
         let Some(claims) = self.claims else { return Ok((session, None)) };
 
-        // The proof in it is about this backend, so it can not go out before the server has told its pid.
-        let init = SessionInit::new(claims, session.pid)?;
+        // The proof in it is about this backend, so it cannot go out before the server has told its pid.
+        let init = SessionInit::new(claims, &session)?;
         send(answers.stream(), &init.flight(default_access(&session.parameters)).bytes).await?;
         finish_init(&mut answers, &mut session).await?;
         Ok((session, Some(init)))
