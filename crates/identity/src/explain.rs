@@ -6,7 +6,7 @@ use crate::token::Token;
 use crate::verifier::{Verifier, now};
 
 /// All that can be said about a token. Unless `rejection` is none, nothing of it is verified.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Explanation {
     /// The rule that refuses the token, if one does.
     pub rejection: Option<Rejection>,

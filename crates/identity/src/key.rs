@@ -118,15 +118,13 @@ impl Key {
         })
     }
 
-    /// RFC 7518 §3.2: an HMAC key is at least as long as the hash.
     fn from_secret(secret: &[u8]) -> Self {
-        let algorithms = [(32, Algorithm::HS256), (48, Algorithm::HS384), (64, Algorithm::HS512)]
-            .into_iter()
-            .filter(|(size, _)| secret.len() >= *size)
-            .map(|(_, algorithm)| algorithm)
-            .collect();
-        let material = DecodingKey::from_secret(secret);
-        Self { id: None, algorithms, material, fingerprint: fingerprint(secret) }
+        Self {
+            id: None,
+            algorithms: secret_algorithms(secret),
+            material: DecodingKey::from_secret(secret),
+            fingerprint: fingerprint(secret),
+        }
     }
 
     /// Did this key sign `signed`? `signature` is in base64url.
@@ -138,6 +136,12 @@ impl Key {
     fn verifies(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }
+}
+
+/// What a shared secret may verify: RFC 7518 §3.2 wants it at least as long as the hash.
+pub(crate) fn secret_algorithms(secret: &[u8]) -> Vec<Algorithm> {
+    let sizes = [(32, Algorithm::HS256), (48, Algorithm::HS384), (64, Algorithm::HS512)];
+    sizes.into_iter().filter(|(size, _)| secret.len() >= *size).map(|(_, algorithm)| algorithm).collect()
 }
 
 fn fingerprint(bytes: &[u8]) -> Vec<u8> {
@@ -347,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_as_long_as_the_hash() {
-        let algorithms = |size| Key::from_secret(&vec![7; size]).algorithms.len();
+        let algorithms = |size| secret_algorithms(&vec![7; size]).len();
 
         assert_eq!([31, 32, 48, 64].map(algorithms), [0, 1, 2, 3]);
     }

@@ -10,7 +10,7 @@ use reqwest::{Certificate, Url};
 use serde_json::{Map, Value};
 use serde_json_path::JsonPath;
 
-use crate::key::KeySet;
+use crate::key::{KeySet, secret_algorithms};
 use crate::keyring::{Keyring, Renewal};
 use crate::rejection::{Rejection, shown};
 use crate::source::{self, Source};
@@ -133,7 +133,7 @@ impl ProviderConfig {
 
     fn keyring(&self, renewal: &mut Renewal) -> Result<Keyring, ConfigError> {
         let source = match &self.keys {
-            KeySource::Secret(secret) if secret.len() < SHORTEST_SECRET => {
+            KeySource::Secret(secret) if secret_algorithms(secret).is_empty() => {
                 return Err(self.fault("secret_file", "is shorter than 32 bytes"));
             }
             KeySource::Secret(secret) => {
@@ -171,7 +171,10 @@ impl KeySource {
     /// A secret verifies HS256 and its like, and nothing else does: otherwise somebody could sign
     /// with a public key as the secret.
     fn may_verify(&self, algorithm: Algorithm) -> bool {
-        matches!(self, Self::Secret(_)) == (algorithm.family() == AlgorithmFamily::Hmac)
+        match self {
+            Self::Secret(secret) => secret_algorithms(secret).contains(&algorithm),
+            _ => algorithm.family() != AlgorithmFamily::Hmac,
+        }
     }
 }
 
@@ -252,10 +255,8 @@ impl Provider {
     }
 }
 
-/// RFC 7518 §3.2, for HS256.
-const SHORTEST_SECRET: usize = 32;
-
-const UNFIT_ALGORITHM: &str = "a secret verifies HS256, HS384, HS512; published keys all others";
+const UNFIT_ALGORITHM: &str =
+    "a secret of 32, 48, 64 bytes verifies up to HS256, HS384, HS512; published keys all others";
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
     let pem = std::fs::read(path).map_err(|error| error.to_string())?;

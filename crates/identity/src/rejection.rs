@@ -73,7 +73,7 @@ pub enum Rejection {
         algorithm: String,
     },
     /// The provider has no key of this id, or none that suits a token without one.
-    #[error("provider {provider}: no key {}", key_name(.key_id.as_deref()))]
+    #[error("provider {provider}: no key {}", named(.key_id.as_deref()))]
     UnknownKey {
         /// The provider's configured name.
         provider: String,
@@ -81,7 +81,7 @@ pub enum Rejection {
         key_id: Option<String>,
     },
     /// There is such a key, but it is not for this algorithm.
-    #[error("provider {provider}: key {} is not for {algorithm}", key_name(.key_id.as_deref()))]
+    #[error("provider {provider}: the key {} is not for {algorithm}", named(.key_id.as_deref()))]
     KeyMismatch {
         /// The provider's configured name.
         provider: String,
@@ -91,7 +91,7 @@ pub enum Rejection {
         algorithm: String,
     },
     /// Several keys suit the token, and it does not say which one made it.
-    #[error("provider {provider}: several keys suit key id {}", key_name(.key_id.as_deref()))]
+    #[error("provider {provider}: several keys {}", named(.key_id.as_deref()))]
     AmbiguousKey {
         /// The provider's configured name.
         provider: String,
@@ -99,7 +99,7 @@ pub enum Rejection {
         key_id: Option<String>,
     },
     /// The signature was not made by the key.
-    #[error("provider {provider}: the signature does not match key {}", key_name(.key_id.as_deref()))]
+    #[error("provider {provider}: the signature does not match the key {}", named(.key_id.as_deref()))]
     BadSignature {
         /// The provider's configured name.
         provider: String,
@@ -247,8 +247,8 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-fn key_name(id: Option<&str>) -> String {
-    id.map_or_else(|| "without id".to_owned(), |id| format!("{id:?}"))
+fn named(key_id: Option<&str>) -> String {
+    key_id.map_or_else(|| "for a token without key id".to_owned(), |id| format!("with id {id:?}"))
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ use crate::source::LoadError;
 use crate::terms::Terms;
 use crate::token::{MAX_TOKEN, Token};
 
-/// How many verified tokens are remembered, and for how long at most.
-const REMEMBERED: u64 = 10_000;
+/// How many bytes of verified tokens are remembered, about, and for how long at most.
+const REMEMBERED: u64 = 32 * 1024 * 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+/// What an entry takes besides the claims, roughly.
+const ENTRY: u32 = 1024;
 
 /// The longest line that a terminal passes on (`N_TTY_BUF_SIZE` in Linux, less the newline).
 const TERMINAL_LINE: usize = 4095;
@@ -62,7 +64,11 @@ impl Verifier {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
+        let remembered = Cache::builder()
+            .weigher(|_, token: &Arc<Verified>| ENTRY.saturating_add(token.claims_json.len() as u32))
+            .max_capacity(REMEMBERED)
+            .time_to_live(REMEMBERED_FOR)
+            .build();
         Ok((Self { providers, remembered }, renewal))
     }
 

@@ -229,6 +229,7 @@ async fn endless_redirects_end() {
     issuer.publish("/jwks", Answer::Redirect("/jwks".to_owned()));
 
     assert!(fault(issuer.provider()).await.to_string().contains("too many redirects"));
+    assert_eq!(issuer.requests(), 4);
 }
 
 #[tokio::test]

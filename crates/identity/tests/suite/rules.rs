@@ -85,6 +85,15 @@ async fn a_secret_verifies_hmac_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_short_secret_verifies_no_long_hash() {
+    let verifier = verifier(&[provider(KeySource::Secret(vec![7; 32]))]);
+
+    let token = Signer::with_secret(&[7; 32], Algorithm::HS512).token(json!({}));
+
+    assert!(matches!(refusal(&verifier, &token).await, Rejection::AlgorithmNotAllowed { .. }));
+}
+
+#[tokio::test]
 async fn the_configuration_narrows_the_algorithms() {
     let rsa = Signer::new("k1", Algorithm::RS256);
     let issuer = Issuer::publishing(vec![rsa.jwk()]).await;
