@@ -1,0 +1,128 @@
+//! Secrets, claims, roles and providers.
+
+use super::*;
+
+#[test]
+fn a_secret_in_the_open_is_refused_without_being_shown() {
+    let errors = errors(&least_with("[[role]]", "password = 'hunter2'"));
+    assert_error(&errors, &["role[0].password: a secret is never given in the open", "password_file or password_env"]);
+    assert!(!errors[0].contains("hunter2"));
+}
+
+#[test]
+fn a_secret_comes_from_a_file_or_a_variable() {
+    let text = LEAST.replace("secret_file = \"claims.secret\"", "secret_env = 'CLAIMS'");
+    assert_error(&errors(&text), &["the environment variable \"CLAIMS\" is not set"]);
+    assert!(errors_with(&text, &variables(&[("CLAIMS", &"0a".repeat(32))])).is_empty());
+    let both = least_with("[claims]", "secret_env = 'CLAIMS'");
+    assert_error(&errors_with(&both, &variables(&[("CLAIMS", &"0a".repeat(32))])), &["there is secret_file too"]);
+}
+
+#[test]
+fn a_secret_file_holds_a_secret() {
+    let directory = Directory::new();
+    let text = least_with("[[role]]", "password_file = 'password'");
+    for (content, expected) in [("", "is empty"), ("\n", "is empty"), (&"x".repeat(70_000), "is longer than")] {
+        directory.write("password", content);
+        let errors = directory.load(&text, &Overrides::default()).err().unwrap();
+        assert!(errors.contains(expected), "{errors}");
+    }
+    assert_error(&errors(&text), &["role[0].password_file: cannot read"]);
+}
+
+#[test]
+fn a_secret_file_that_everybody_reads_is_worth_a_warning() {
+    let directory = Directory::new();
+    let path = directory.write("claims.secret", &"0a".repeat(32));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (_, warnings) = directory.load(LEAST, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].message.contains("chmod 600"), "{warnings:?}");
+}
+
+#[test]
+fn a_claims_secret_is_hexadecimal() {
+    let directory = Directory::new();
+    directory.write("claims.secret", "not hexadecimal");
+    let errors = directory.load(LEAST, &Overrides::default()).err().unwrap();
+    assert!(errors.contains("claims.secret_file: the secret has 64 hexadecimal digits"), "{errors}");
+    assert!(!errors.contains("not hexadecimal"));
+}
+
+#[test]
+fn unsigned_claims_are_possible_and_worth_a_warning() {
+    let text = LEAST.replace("secret_file = \"claims.secret\"", "mode = 'claims'");
+    assert!(matches!(load(&text).claims, ClaimsMode::Claims));
+    assert!(warnings(&text)[0].starts_with("claims.mode: "));
+    assert_error(&errors(&least_with("[claims]", "mode = 'claims'")), &["signs nothing"]);
+}
+
+#[test]
+fn roles_and_logins_belong_together_one_by_one() {
+    let with = |name: &str, login: &str| {
+        errors(&format!("{LEAST}[[role]]\nname = '{name}'\nlogin = '{login}'\n[anonymous]\nrole = '{name}'\n"))
+    };
+    assert_error(&with("authenticated", "another"), &["role[1].name: there is another [[role]]"]);
+    assert_error(&with("anonymous", "login"), &["role[1].login: it serves the role \"authenticated\" already"]);
+    assert_error(&with("anonymous", "authenticated"), &["role[1].login: clients get this role"]);
+}
+
+#[test]
+fn names_that_postgres_refuses_are_refused() {
+    for (name, expected) in [
+        ("", "a name is expected"),
+        ("none", "Postgres reserves"),
+        ("public", "Postgres reserves"),
+        ("a\\u0000b", "zero byte"),
+        (&"x".repeat(64), "at most 63 bytes"),
+    ] {
+        assert_error(&errors(&format!("{LEAST}[anonymous]\nrole = \"{name}\"\n")), &["anonymous.role: ", expected]);
+    }
+}
+
+#[test]
+fn a_role_that_somebody_may_get_has_a_login() {
+    let text = LEAST.replace("roles = [\"authenticated\"]", "roles = [\n\"authenticated\",\n\"authenticatd\"]");
+    let nearest = "no [[role]] has the name \"authenticatd\"; did you mean \"authenticated\"?";
+    assert_error(&errors(&text), &["proxy.toml:14: provider[0].roles: ", nearest]);
+}
+
+#[test]
+fn a_role_that_nobody_can_get_is_worth_a_warning() {
+    let warnings = warnings(&format!("{LEAST}[[role]]\nname = 'unused'\nlogin = 'x'\n"));
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].starts_with("role[1].name: nobody can ask for"), "{warnings:?}");
+}
+
+#[test]
+fn a_provider_is_checked_where_it_stands() {
+    for (line, expected) in [
+        ("jwks_url = 'http://example.com/'", "provider[0].jwks_url: must be https"),
+        ("jwks_url = 'example'", "provider[0].jwks_url: \"example\""),
+        ("jwks_file = 'missing.json'", "provider[0].jwks_file: cannot read"),
+        ("jwks_url = 'https://a.b/'\njwks_file = 'claims.secret'", "a provider has one of jwks_url, jwks_file"),
+        ("role_claim = 'role['", "provider[0].role_claim: \"role[\": not a JSONPath"),
+        ("algorithms = ['RS265']", "did you mean \"RS256\"?"),
+        ("algorithms = ['none']", "\"none\" is none of RS256"),
+        ("algorithms = []", "provider[0].algorithms: "),
+        ("algorithms = ['HS256']", "provider[0].algorithms: "),
+        ("leeway = '1h'", "provider[0].leeway: a duration from 0s to 10m"),
+    ] {
+        assert_error(&errors(&least_with("[[provider]]", line)), &[expected]);
+    }
+}
+
+#[test]
+fn the_second_of_two_providers_with_one_issuer_is_refused() {
+    let second = "[[provider]]\nname = 'b'\nissuer = 'https://tenant.auth0.com/'\nroles = ['authenticated']\n";
+    assert_error(&errors(&format!("{LEAST}{second}")), &["provider[1].issuer: "]);
+}
+
+#[test]
+fn every_table_of_an_array_is_read_though_the_first_is_wrong() {
+    let text = format!("{LEAST}[[provider]]\n[[provider]]\nname = 'c'\nisuer = 'x'\n");
+    let errors = errors(&text);
+    for expected in ["provider[1].name: missing", "provider[1].issuer: missing", "provider[2].isuer: unknown key"] {
+        assert!(errors.iter().any(|error| error.contains(expected)), "{errors:#?}");
+    }
+}
