@@ -153,7 +153,7 @@ fn unknown_message(known: &[(String, String)], section: &str, name: &str) -> Str
     if let Some(near) = nearest(name, here) {
         return format!("unknown key; did you mean {near:?}?");
     }
-    match known.iter().find(|key| key.1 == name) {
+    match known.iter().find(|key| key.1 == name && !key.0.is_empty()) {
         Some((owner, _)) => format!("unknown key here; it belongs into [{owner}]"),
         None => "unknown key".into(),
     }

@@ -26,6 +26,8 @@ fn an_unknown_table_is_told_its_nearest_neighbour() {
 #[test]
 fn a_key_in_the_wrong_table_is_told_the_right_one() {
     assert_error(&errors(&least_with("[upstream]", "expiry_grace = '1s'")), &["it belongs into [session]"]);
+    assert_error(&errors(&least_with("[pool]", "provider = 'x'")), &["pool.provider: unknown key"]);
+    assert!(!errors(&least_with("[pool]", "provider = 'x'"))[0].contains("[]"));
 }
 
 #[test]
