@@ -1,3 +1,7 @@
 //! The `pgusher` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgusher::cli::run()
+}

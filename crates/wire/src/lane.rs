@@ -47,6 +47,8 @@ pub struct Lane {
     rest: u64,
     /// Whether that frame is being taken out.
     swallowing: bool,
+    /// Bytes were written and may still wait in the socket's own buffer: TLS has one.
+    unflushed: bool,
 }
 
 impl Lane {
@@ -106,7 +108,7 @@ impl Lane {
         }
     }
 
-    /// Writes what has been judged. `Ready` means that nothing of it is left.
+    /// Writes what has been judged, and flushes once that is dry. `Ready` means that nothing of it is left.
     ///
     /// # Errors
     /// What the socket says.
@@ -117,8 +119,13 @@ impl Lane {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += count;
+            self.unflushed = true;
         }
         self.release_if_empty();
+        if self.unflushed {
+            ready!(Pin::new(to).poll_flush(cx))?;
+            self.unflushed = false;
+        }
         Poll::Ready(Ok(()))
     }
 

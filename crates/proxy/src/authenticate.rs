@@ -1,0 +1,99 @@
+//! From a startup message to an identity: what is asked for, is it to be had here, and who asks.
+
+use identity::{Identity, MAX_TOKEN};
+use tokio::io::AsyncWriteExt;
+use upstream::{ParameterError, Parameters};
+use wire::frame::{ReadError, frontend, read_frame};
+use wire::message;
+use wire::startup::{Startup, Version};
+use wire::stream::Stream;
+
+use crate::error::Error;
+use crate::proxy::Proxy;
+
+/// The names that protocol options begin with.
+const PROTOCOL_OPTION: &str = "_pq_.";
+
+/// What a client asks for, allowed as far as that can be said without knowing who it is.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The version that is spoken from here on.
+    pub(crate) version: Version,
+    /// Its `user`: the role asked for.
+    pub(crate) role: String,
+    /// The database asked for.
+    pub(crate) database: String,
+    /// The settings asked for.
+    pub(crate) parameters: Parameters,
+}
+
+/// Reads what the client asks for, and tells it which parts of a newer protocol we do not speak.
+///
+/// # Errors
+/// [`Error`] for what cannot be had here by anyone.
+pub(crate) async fn requested(client: &mut Stream, startup: &Startup, proxy: &Proxy) -> Result<Request, Error> {
+    if startup.version.major != Version::V3_0.major {
+        return Err(Error::Version(startup.version));
+    }
+    let version = negotiate(client, startup).await?;
+    let parameters = startup.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let parameters = Parameters::parse(parameters).map_err(|error| match error {
+        ParameterError::Replication => Error::Replication,
+        error => Error::Parameter(error),
+    })?;
+    let role = startup.get("user").filter(|user| !user.is_empty()).ok_or(Error::NoUser)?;
+    let database = startup.get("database").filter(|name| !name.is_empty()).unwrap_or(role);
+    if !proxy.upstream.databases.allows(database) {
+        return Err(Error::Database(database.to_owned()));
+    }
+    Ok(Request { version, role: role.to_owned(), database: database.to_owned(), parameters })
+}
+
+/// Answers with NegotiateProtocolVersion where the client asks for more than 3.2, or for options of the protocol.
+async fn negotiate(client: &mut Stream, startup: &Startup) -> Result<Version, Error> {
+    let newest = Version::V3_2;
+    let names = startup.parameters.iter().map(|(name, _)| name.as_str());
+    let unknown: Vec<_> = names.filter(|name| name.starts_with(PROTOCOL_OPTION)).collect();
+    if startup.version > newest || !unknown.is_empty() {
+        let mut out = Vec::new();
+        message::negotiate_protocol_version(&mut out, newest.min(startup.version), &unknown);
+        client.write_all(&out).await.map_err(Error::ClientGone)?;
+    }
+    Ok(newest.min(startup.version))
+}
+
+/// Finds out who asks. The anonymous role is anyone's; for any other there has to be a token that grants it.
+///
+/// # Errors
+/// [`Error`] if this client does not get in.
+pub(crate) async fn authenticate(client: &mut Stream, request: &Request, proxy: &Proxy) -> Result<Identity, Error> {
+    let private = client.is_tls() || (client.is_local() && proxy.allows_local_clear_text());
+    if !private {
+        return Err(Error::TlsRequired { available: proxy.tls.is_some() });
+    }
+    if proxy.anonymous.as_ref() == Some(&request.role) {
+        return Ok(Identity::anonymous(&*request.role));
+    }
+    let token = ask_for_token(client).await?;
+    proxy.verifier.verify(&token, &request.role).await.map_err(Error::Token)
+}
+
+async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
+    let mut out = Vec::new();
+    message::ask_for_password(&mut out);
+    client.write_all(&out).await.map_err(Error::ClientGone)?;
+    client.flush().await.map_err(Error::ClientGone)?;
+    let frame = read_frame(client, MAX_TOKEN as u32 + 1).await.map_err(|error| match error {
+        ReadError::Io(error) => Error::ClientGone(error),
+        ReadError::Length(bad) => Error::ClientBroke(bad.into()),
+        ReadError::TooLarge { tag: frontend::PASSWORD, size } => Error::PasswordTooLong(size),
+        ReadError::TooLarge { tag, .. } => Error::NoPassword(tag),
+    })?;
+    if frame.tag != frontend::PASSWORD {
+        return Err(Error::NoPassword(frame.tag));
+    }
+    match frame.body.split_last() {
+        Some((0, token)) if !token.contains(&0) => String::from_utf8(token.to_vec()).map_err(|_| Error::PasswordLayout),
+        _ => Err(Error::PasswordLayout),
+    }
+}

@@ -1,0 +1,271 @@
+//! Everything that ends a connection, and the one table from cause to what the client is told.
+//!
+//! The causes say who was wrong. [`Refusal`] is all that a client sees of them: this file is the only place where a
+//! SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
+//! number under which they are found there.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+use identity::{Fault, Hint, Rejection};
+use wire::frame::Tag;
+use wire::message::{self, Report};
+use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
+
+use crate::relay::Broken;
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nobody is there any more.
+    #[error("the client is gone: {0}")]
+    ClientGone(#[source] io::Error),
+    /// The first packet is none.
+    #[error("no startup packet: {0:?}")]
+    Startup(StartupError),
+    /// Bytes in clear behind an SSLRequest or a GSSENCRequest (CVE-2021-23214).
+    #[error("received unencrypted data after an encryption request")]
+    EarlyBytes,
+    /// A second SSLRequest or GSSENCRequest, or one inside TLS.
+    #[error("encryption was negotiated twice")]
+    NegotiatedTwice,
+    /// The TLS handshake failed; there is no way to answer.
+    #[error("TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    /// TLS from the first byte on, without the ALPN protocol `postgresql` that makes it safe.
+    #[error("direct TLS without ALPN protocol \"postgresql\"")]
+    NoAlpn,
+    /// A major version that is not 3.
+    #[error("unsupported frontend protocol {}.{}", .0.major, .0.minor)]
+    Version(Version),
+    /// A replication connection.
+    #[error("replication connections are not supported")]
+    Replication,
+    /// No `user`.
+    #[error("no role was asked for")]
+    NoUser,
+    /// A token may not travel in clear.
+    #[error("TLS is required")]
+    TlsRequired {
+        /// Whether there is a certificate to do it with.
+        available: bool,
+    },
+    /// A startup parameter that is not the client's to set.
+    #[error(transparent)]
+    Parameter(upstream::ParameterError),
+    /// A database that is not served.
+    #[error("database \"{0}\" is not served")]
+    Database(String),
+    /// Another message where the password was expected.
+    #[error("expected a password, got message type {0:?}")]
+    NoPassword(Tag),
+    /// A password longer than any token may be.
+    #[error("the password message has {0} bytes")]
+    PasswordTooLong(u32),
+    /// A password that is not one zero-terminated UTF-8 string.
+    #[error("the password is not one zero-terminated UTF-8 string")]
+    PasswordLayout,
+    /// The token does not get this client in.
+    #[error("{0}")]
+    Token(Rejection),
+    /// A role that no login reaches.
+    #[error("role \"{0}\" is not served")]
+    NoRole(String),
+    /// The login took too long.
+    #[error("the login took longer than {0:?}")]
+    LoginTimeout(Duration),
+    /// `max_client_conn` is reached.
+    #[error("more than max_client_conn = {0} clients")]
+    TooManyClients(usize),
+    /// `max_logins` is reached.
+    #[error("more than max_logins = {0} logins in progress")]
+    TooManyLogins(usize),
+    /// No server became free in time.
+    #[error("no server within query_wait_timeout = {waited:?}: default_pool_size = {size} are in use")]
+    PoolFull {
+        /// `default_pool_size`.
+        size: usize,
+        /// `query_wait_timeout`.
+        waited: Duration,
+    },
+    /// There is no server connection to be had.
+    #[error("{0}")]
+    Upstream(#[from] upstream::Error),
+    /// The client sent what is not a message.
+    #[error("the client broke the protocol: {0:?}")]
+    ClientBroke(Broken),
+    /// The server sent what is not a message.
+    #[error("the server broke the protocol: {0:?}")]
+    ServerBroke(Broken),
+    /// The server went without a word.
+    #[error("the server connection was lost")]
+    ServerLost,
+    /// The claims could not be set again after the client reset its session.
+    #[error("session init was refused after a reset")]
+    IdentityLost,
+    /// The token's time is over.
+    #[error("session token expired")]
+    Expired,
+    /// pgusher goes.
+    #[error("shutting down")]
+    Shutdown,
+}
+
+/// All that a client sees of an [`Error`].
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: &'static str,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) detail: Option<String>,
+    pub(crate) hint: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// The refusal as an ErrorResponse. Every one of them is FATAL: the connection ends with it.
+    pub(crate) fn to_message(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        message::error_response(
+            &mut out,
+            &Report {
+                severity: "FATAL",
+                code: self.code,
+                message: &self.message,
+                detail: self.detail.as_deref(),
+                hint: self.hint.as_deref(),
+            },
+        );
+        out
+    }
+
+    fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), detail: None, hint: None }
+    }
+
+    fn detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+
+    fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl Error {
+    /// What to tell the client; nothing where nobody could read it. `auth_detail` allows to say which rule refused
+    /// a token; `connection` is the number that the log knows this connection by.
+    pub(crate) fn refusal(&self, auth_detail: bool, connection: u64) -> Option<Refusal> {
+        let refusal = match self {
+            Self::ClientGone(_) | Self::Tls(_) | Self::Startup(StartupError::Io(_)) => return None,
+            Self::Startup(error) => Refusal::new("08P01", "invalid startup packet").detail(startup_detail(error)),
+            Self::EarlyBytes => Refusal::new("08P01", "received unencrypted data after an encryption request")
+                .detail("This could be an attempted man-in-the-middle attack."),
+            Self::NegotiatedTwice => Refusal::new("08P01", "encryption can be negotiated only once"),
+            Self::NoAlpn => Refusal::new("08P01", "direct TLS needs the ALPN protocol \"postgresql\""),
+            Self::Version(_) => Refusal::new("0A000", self.to_string()).detail("Protocol version 3 is supported."),
+            Self::Replication => Refusal::new("0A000", self.to_string()),
+            Self::NoUser => Refusal::new("28000", "no role specified in the startup packet")
+                .hint("Give the role to connect as for the user name."),
+            Self::TlsRequired { available } => tls_required(*available),
+            Self::Parameter(error) => Refusal::new("42501", "startup parameter refused").detail(error.to_string()),
+            Self::Database(name) => Refusal::new("3D000", format!("database \"{name}\" does not exist")),
+            Self::NoPassword(Tag(tag)) => Refusal::new("08P01", "expected a password message")
+                .detail(format!("Got message type {:?}.", char::from(*tag))),
+            Self::PasswordTooLong(size) => Refusal::new("08P01", "password too long")
+                .detail(format!("It has {size} bytes; the limit is {} bytes.", identity::MAX_TOKEN)),
+            Self::PasswordLayout => Refusal::new("08P01", "invalid password message"),
+            Self::Token(rejection) => token_refused(rejection, auth_detail),
+            Self::NoRole(_) => Refusal::new("28000", self.to_string()),
+            Self::LoginTimeout(limit) => Refusal::new("57014", "canceling authentication due to timeout")
+                .detail(format!("client_login_timeout is {}.", seconds(*limit))),
+            Self::TooManyClients(limit) => too_many("clients", "max_client_conn", *limit),
+            Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
+            Self::PoolFull { size, waited } => Refusal::new("53300", "no server connection became free in time")
+                .detail(format!("default_pool_size is {size}, query_wait_timeout is {}.", seconds(*waited)))
+                .hint("Close idle sessions, or raise default_pool_size."),
+            Self::Upstream(error) => upstream_failed(error, connection),
+            Self::ClientBroke(broken) => {
+                Refusal::new("08P01", "invalid frontend message").detail(broken_detail(*broken))
+            }
+            Self::ServerBroke(_) | Self::ServerLost => Refusal::new("08006", "the connection to the database was lost")
+                .detail("A statement that was under way may or may not have been committed.")
+                .hint("Connect again."),
+            Self::IdentityLost => Refusal::new("28000", "the session's claims could not be set again after a reset")
+                .hint("Connect again."),
+            Self::Expired => {
+                Refusal::new("28000", "session token expired").hint("Fetch a new token and connect again.")
+            }
+            Self::Shutdown => {
+                Refusal::new("57P01", "terminating connection because pgusher is shutting down").hint("Connect again.")
+            }
+        };
+        Some(refusal)
+    }
+}
+
+fn tls_required(available: bool) -> Refusal {
+    let refusal = Refusal::new("28000", "a token may not be sent in clear");
+    if available {
+        refusal.detail("This connection is not encrypted.").hint("Connect with sslmode=require, or verify-full.")
+    } else {
+        refusal
+            .detail("This connection is not encrypted, and the proxy has no certificate.")
+            .hint("Configure [tls], or connect from the proxy's own host.")
+    }
+}
+
+fn token_refused(rejection: &Rejection, auth_detail: bool) -> Refusal {
+    let refusal = match rejection.fault() {
+        Fault::Token => Refusal::new("28P01", "token refused"),
+        Fault::Role => Refusal::new("28000", "role not permitted for this token"),
+        Fault::Keys => Refusal::new("57P03", "the issuer's keys are not available"),
+    };
+    if !auth_detail {
+        return refusal;
+    }
+    let refusal = refusal.detail(rejection.to_string());
+    match rejection.hint().as_ref().map(Hint::to_string) {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
+    }
+}
+
+fn upstream_failed(error: &upstream::Error, connection: u64) -> Refusal {
+    match error.for_client().map(|database| (known_code(&database.sqlstate), database)) {
+        Some((Some(code), database)) => Refusal::new(code, database.message.clone()),
+        _ => Refusal::new("57P03", "the database is not available")
+            .detail(format!("The proxy's log has the reason, under connection {connection}."))
+            .hint("Try again later."),
+    }
+}
+
+/// The codes that a database refuses a session with because of what the client asked for.
+fn known_code(sqlstate: &str) -> Option<&'static str> {
+    ["22023", "22007", "22008", "22P02", "3D000", "42704", "53300", "57P03"].into_iter().find(|code| *code == sqlstate)
+}
+
+fn too_many(what: &str, key: &str, limit: usize) -> Refusal {
+    Refusal::new("53300", format!("sorry, too many {what} already")).detail(format!("{key} is {limit}."))
+}
+
+fn startup_detail(error: &StartupError) -> String {
+    match error {
+        StartupError::Io(error) => error.to_string(),
+        StartupError::Length(length) => {
+            format!("Its length is {length}; it may be 8 to {MAX_STARTUP_PACKET} bytes.")
+        }
+        StartupError::Layout => "Its parameters are not pairs of zero-terminated UTF-8 strings.".to_owned(),
+        StartupError::CancelKey(size) => format!("It asks to cancel with a key of {size} bytes."),
+    }
+}
+
+fn broken_detail(broken: Broken) -> String {
+    match broken {
+        Broken::Length(bad) => format!("Message type {:?} has the length {}.", char::from(bad.tag.0), bad.length),
+        Broken::Tag(Tag(tag)) => format!("Message type {:?} is not expected here.", char::from(tag)),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}

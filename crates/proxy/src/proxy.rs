@@ -1,0 +1,101 @@
+//! What all connections share: the configuration in the form in which they need it, and the few registers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use identity::{Renewal, Verifier};
+use rustls::ServerConfig;
+use rustls::sign::SingleCertAndKey;
+use tokio_util::sync::CancellationToken;
+use upstream::{ClaimsMode, Login};
+
+use crate::admission::Admission;
+use crate::cancel::Cancels;
+use crate::config::{Config, Session, Tls, TlsRequired, Upstream};
+use crate::error::Error;
+use crate::handshake::ALPN;
+
+/// The proxy, as a connection sees it.
+pub(crate) struct Proxy {
+    pub(crate) verifier: Verifier,
+    /// What to show a client that asks for TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    tls_required: TlsRequired,
+    pub(crate) upstream: Upstream,
+    pub(crate) claims: ClaimsMode,
+    roles: BTreeMap<String, Login>,
+    /// The role that needs no token.
+    pub(crate) anonymous: Option<String>,
+    pub(crate) limits: Session,
+    pub(crate) admission: Admission,
+    pub(crate) cancels: Arc<Cancels>,
+    pub(crate) stop: Stop,
+    connections: AtomicU64,
+}
+
+/// The two ways in which sessions are told to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// As soon as no transaction is open. Nobody is let in any more.
+    pub gently: CancellationToken,
+    /// Wherever they stand.
+    pub at_once: CancellationToken,
+}
+
+impl Proxy {
+    /// Makes a proxy of its configuration, and the work that has to run beside it.
+    pub(crate) fn new(config: Config, stop: Stop) -> (Self, Renewal) {
+        let (verifier, renewal) =
+            Verifier::new(&config.providers).expect("Config::load has had every provider checked by the verifier");
+        let proxy = Self {
+            verifier,
+            tls_required: config.tls.as_ref().map_or(TlsRequired::Remote, |tls| tls.required),
+            tls: config.tls.map(|tls| Arc::new(server_config(&tls))),
+            upstream: config.upstream,
+            claims: config.claims,
+            roles: config.roles,
+            anonymous: config.anonymous,
+            admission: Admission::new(config.session.max_logins, config.pool),
+            limits: config.session,
+            cancels: Arc::default(),
+            stop,
+            connections: AtomicU64::new(1),
+        };
+        (proxy, renewal)
+    }
+
+    /// A number for a new connection, under which the log knows it.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a client on this machine may send a token in clear.
+    pub(crate) fn allows_local_clear_text(&self) -> bool {
+        self.tls_required == TlsRequired::Remote
+    }
+
+    /// Every role that is served, and the login that reaches it.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = (&str, &Login)> {
+        self.roles.iter().map(|(role, login)| (role.as_str(), login))
+    }
+
+    /// The login that reaches a role.
+    ///
+    /// # Errors
+    /// [`Error::NoRole`]: nobody gets it here.
+    pub(crate) fn login(&self, role: &str) -> Result<&Login, Error> {
+        self.roles.get(role).ok_or_else(|| Error::NoRole(role.to_owned()))
+    }
+}
+
+fn server_config(tls: &Tls) -> ServerConfig {
+    let resolver = SingleCertAndKey::from(tls.certified_key.clone());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has cipher suites for both versions");
+    let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config
+}

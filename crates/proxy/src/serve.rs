@@ -1,0 +1,142 @@
+//! The proxy from start to end: is everything there, let clients in, let them finish, go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::Renewed;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+use upstream::{Parameters, Server, Startup};
+
+use crate::config::{Config, Databases};
+use crate::listener::Listener;
+use crate::proxy::{Proxy, Stop};
+use crate::workers::Workers;
+
+/// How long the last words to clients may take once sessions were ended where they stood.
+const FAREWELLS: Duration = Duration::from_secs(10);
+
+/// The database that is asked whether the upstream is there, where the configuration names none. Every cluster has it.
+const ANY_DATABASE: &str = "postgres";
+
+/// Why the proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An issuer's keys cannot be had.
+    #[error("provider {provider}: {cause}")]
+    Issuer {
+        /// The provider's configured name.
+        provider: String,
+        /// What happened.
+        cause: String,
+    },
+    /// The database cannot be reached, or refuses one of our logins.
+    #[error("upstream, login {login}: {cause}")]
+    Upstream {
+        /// The login tried.
+        login: String,
+        /// What happened.
+        cause: upstream::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[source] std::io::Error),
+}
+
+/// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most.
+///
+/// # Errors
+/// [`StartError`], if it could not start.
+pub async fn run(config: Config, listeners: Vec<Listener>, stop: Stop) -> Result<(), StartError> {
+    let (grace, threads) = (config.session.shutdown_grace, config.runtime.worker_threads);
+    let (proxy, renewal) = Proxy::new(config, stop);
+    let proxy = Arc::new(proxy);
+    let mut background = JoinSet::new();
+    background.spawn(renewal.run(log_renewal));
+    tokio::select! {
+        ready = is_ready(&proxy) => ready?,
+        () = proxy.stop.gently.cancelled() => return Ok(()),
+    }
+    let workers = Arc::new(Workers::start(threads).map_err(StartError::Worker)?);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        info!(address = %listener.address(), "listening");
+        accepting.spawn(listener.run(proxy.clone(), workers.clone()));
+    }
+    accepting.join_all().await;
+    info!(?grace, "shutting down: waiting for sessions to end");
+    drain(&proxy, &workers, grace).await;
+    Ok(())
+}
+
+/// Cancels `stop` as SIGTERM and SIGINT come: the first gently, the second at once.
+///
+/// # Errors
+/// What the system says.
+pub fn stop_on_signals(stop: Stop) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for token in [stop.gently, stop.at_once] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok(())
+}
+
+async fn drain(proxy: &Proxy, workers: &Workers, grace: Duration) {
+    let in_peace = async {
+        tokio::select! {
+            () = workers.finished() => {}
+            () = proxy.stop.at_once.cancelled() => {}
+        }
+    };
+    if timeout(grace, in_peace).await.is_err() {
+        warn!("shutdown_grace is over: ending sessions where they stand");
+    }
+    proxy.stop.at_once.cancel();
+    if timeout(FAREWELLS, workers.finished()).await.is_err() {
+        error!("sessions did not end");
+    }
+}
+
+/// Finds out whether the issuers and the database are there, so that a mistake is told at start and not to the first
+/// user.
+async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
+    if let Some(unready) = proxy.verifier.ready().await.into_iter().next() {
+        return Err(StartError::Issuer { provider: unready.provider, cause: unready.error.to_string() });
+    }
+    let database = match &proxy.upstream.databases {
+        Databases::Named(names) => names.first().map_or(ANY_DATABASE, String::as_str),
+        Databases::Any => ANY_DATABASE,
+    };
+    for (role, login) in proxy.roles() {
+        let parameters = Parameters::default();
+        let startup = Startup { database, role, settings: &proxy.upstream.settings, parameters: &parameters };
+        match Server::open(&proxy.upstream.connect, login, &startup, None).await {
+            Ok(server) => server.terminate().await,
+            // It is there, and would have let us in elsewhere.
+            Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
+            Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),
+        }
+    }
+    Ok(())
+}
+
+fn log_renewal(renewed: Renewed) {
+    match renewed {
+        Renewed::Keys { provider, usable, skipped } => {
+            for reason in skipped {
+                warn!(provider, reason, "a key is not usable");
+            }
+            info!(provider, usable, "keys loaded");
+        }
+        Renewed::Failed { provider, error } => warn!(provider, %error, "keys not renewed"),
+    }
+}
