@@ -1,22 +1,32 @@
 #!/usr/bin/env bash
-# Installs what the driver tests run with: Debian packages where they are missing, Python's
-# drivers into .venv, Node.js's into node_modules. Asks nothing, and does nothing twice.
+# Installs what the tests run with: Debian packages where they are missing, Python's drivers into
+# .venv, Node.js's into node_modules. `install.sh postgres` stops after Postgres and its psql, which is
+# all that the demo needs. Asks nothing, and does nothing twice.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 main() {
-    local missing
-    mapfile -t missing < <(missing_packages)
-    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
+    install_missing missing_postgres
+    [[ ${1:-} != postgres ]] || return 0
+    install_missing missing_for_drivers
     install_python_drivers
     install_node_drivers
 }
 
+install_missing() {
+    local missing
+    mapfile -t missing < <("$1")
+    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
+}
+
 # Debian's names of what is not there.
-missing_packages() {
+missing_postgres() {
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || echo postgresql
     # Debian's wrappers are there before what they wrap.
     runs psql || echo postgresql-client
+}
+
+missing_for_drivers() {
     runs pgbench || echo postgresql
     # Running a source file takes the compiler, which a JRE leaves out.
     { has java && java --list-modules | grep '^jdk.compiler' >/dev/null; } || echo default-jdk-headless
@@ -61,4 +71,4 @@ fail() {
     exit 1
 }
 
-main
+main "$@"

@@ -1,1 +1,29 @@
-//! placeholder
+//! The harness of the end-to-end suite: everything real. One Postgres with TLS and the demo's tables and one issuer
+//! with a key of every algorithm serve all tests of a process ([`Stage`]); a test starts the proxy's own binary with the
+//! settings it is about ([`Proxy`]) and comes as a driver or, where a driver would not do such a thing, with bytes of its
+//! own ([`Raw`]).
+//!
+//! A test should be three sentences:
+//!
+//! ```no_run
+//! # use pgusher_tests::{Proxy, Stage};
+//! # async fn a_token_that_has_expired_is_refused() {
+//! let stage = Stage::get();
+//! let proxy = Proxy::start(stage).await;
+//! let error = proxy.refused(&stage.token("alice").expired()).await;
+//! assert_eq!(error.code().code(), "28P01");
+//! # }
+//! ```
+
+mod proxy;
+mod raw;
+mod stage;
+mod tls;
+mod token;
+pub mod wait;
+
+pub use proxy::{Proxy, ProxyBuilder};
+pub use raw::{Message, Raw, message, startup};
+pub use stage::Stage;
+pub use tls::Authority;
+pub use token::Token;

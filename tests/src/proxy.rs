@@ -1,0 +1,274 @@
+//! The proxy's own binary as a process, configured for the stage.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use pgusher::demo::home::random_hex;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio_postgres::error::DbError;
+use tokio_postgres::{Client, NoTls};
+
+use crate::raw::Raw;
+use crate::stage::{ROLES, Stage};
+use crate::token::AUDIENCE;
+use crate::wait;
+
+/// A running proxy; killed when dropped.
+pub struct Proxy {
+    child: Child,
+    address: Option<String>,
+    log: Arc<Mutex<Vec<String>>>,
+    directory: PathBuf,
+}
+
+/// A proxy that is not yet started.
+pub struct ProxyBuilder<'a> {
+    stage: &'a Stage,
+    settings: Vec<String>,
+    tables: String,
+    tls: bool,
+    socket: bool,
+}
+
+impl Proxy {
+    /// Starts one with the settings that most tests want: no TLS, TCP on a free port, the stage's issuer.
+    pub async fn start(stage: &Stage) -> Self {
+        Self::builder(stage).start().await
+    }
+
+    /// One that is to differ.
+    pub fn builder(stage: &Stage) -> ProxyBuilder<'_> {
+        ProxyBuilder { stage, settings: Vec::new(), tables: String::new(), tls: false, socket: false }
+    }
+
+    /// Where it listens by TCP.
+    pub fn address(&self) -> &str {
+        self.address.as_deref().expect("it listens by TCP")
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.address().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// The directory of its Unix socket, and of its configuration.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How a driver connects as `authenticated` with this token.
+    pub fn config(&self, token: &impl Display) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.port()).user("authenticated").dbname("neondb").password(token.to_string());
+        config
+    }
+
+    /// A driver's connection as `authenticated`.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn connect(&self, token: &impl Display) -> Client {
+        self.connect_with(&self.config(token)).await
+    }
+
+    /// A driver's connection.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn connect_with(&self, config: &tokio_postgres::Config) -> Client {
+        let (client, connection) = config.connect(NoTls).await.expect("the proxy lets us in");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// What a driver is told that does not get in.
+    ///
+    /// # Panics
+    /// If it does, or if it is told nothing.
+    pub async fn refused(&self, token: &impl Display) -> DbError {
+        self.refused_with(&self.config(token)).await
+    }
+
+    /// What a driver is told that does not get in.
+    ///
+    /// # Panics
+    /// If it does, or if it is told nothing.
+    pub async fn refused_with(&self, config: &tokio_postgres::Config) -> DbError {
+        let Err(error) = config.connect(NoTls).await else { panic!("this should not get in") };
+        error.as_db_error().unwrap_or_else(|| panic!("an error from the proxy, not {error:?}")).clone()
+    }
+
+    /// A connection on which nothing has been sent.
+    pub async fn raw(&self) -> Raw {
+        Raw::connect(self.address()).await
+    }
+
+    /// What it has logged so far, a line an entry.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// Waits for a line in its log that contains this, and returns it.
+    pub async fn logs(&self, text: &str) -> String {
+        let find = || self.log().into_iter().find(|line| line.contains(text));
+        wait::until(&format!("{text:?} in the log"), async || find()).await
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Sends it a signal by name, such as `TERM`.
+    pub async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        wait::within("the proxy's end", self.child.wait()).await.expect("a child").code()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Whoever stopped it already has read what it left.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl ProxyBuilder<'_> {
+    /// Sets a key of the configuration: `set("pool.max_client_conn", 1)`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Display) -> Self {
+        self.settings.push(format!("{key}={value}"));
+        self
+    }
+
+    /// Adds tables to the configuration, such as another `[[provider]]`.
+    #[must_use]
+    pub fn tables(mut self, toml: &str) -> Self {
+        self.tables.push_str(toml);
+        self
+    }
+
+    /// With a certificate for `localhost`, from the stage's authority.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Listening at a Unix socket too.
+    #[must_use]
+    pub fn socket(mut self) -> Self {
+        self.socket = true;
+        self
+    }
+
+    /// Starts it, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub async fn start(self) -> Proxy {
+        let mut proxy = self.spawn().await;
+        let listening = async || {
+            let line =
+                proxy.log().into_iter().find(|line| line.contains("\"listening\"") && line.contains("127.0.0.1"));
+            line.or_else(|| {
+                proxy.child.try_wait().expect("a child").map(|status| panic!("{status}: {:?}", proxy.log()))
+            })
+        };
+        let line = wait::until("the proxy to listen", listening).await;
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a log line in JSON");
+        proxy.address = line["address"].as_str().map(str::to_owned);
+        proxy
+    }
+
+    /// Starts it without waiting for anything.
+    pub async fn spawn(self) -> Proxy {
+        let directory = self.stage.files().join(format!("proxy-{}", random_hex(4)));
+        std::fs::create_dir(&directory).expect("a directory");
+        std::fs::write(directory.join("proxy.toml"), self.toml(&directory)).expect("a file");
+        let mut command = Command::new(binary());
+        command.args(["serve", "--config"]).arg(directory.join("proxy.toml"));
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
+        let mut child = child.expect("the proxy starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let lines_of = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                lines_of.lock().expect("the log").push(line);
+            }
+        });
+        Proxy { child, address: None, log, directory }
+    }
+
+    fn toml(&self, directory: &Path) -> String {
+        let stage = self.stage;
+        let file = |name: &str| stage.files().join(name).display().to_string();
+        let socket = if self.socket { format!(", \"{}\"", directory.display()) } else { String::new() };
+        let roles = ROLES.map(|role| {
+            let password = file(&format!("{role}.password"));
+            format!("[[role]]\nname = \"{role}\"\nlogin = \"pgusher_{role}\"\npassword_file = \"{password}\"\n")
+        });
+        format!(
+            r#"
+[listen]
+postgres = ["127.0.0.1:0"{socket}]
+[upstream]
+host = "127.0.0.1"
+port = {port}
+[claims]
+mode = "signed"
+secret_file = "{secret}"
+{roles}
+[[provider]]
+name = "issuer"
+issuer = "{issuer}"
+audience = ["{AUDIENCE}"]
+roles = ["authenticated"]
+[anonymous]
+role = "anonymous"
+[log]
+format = "json"
+level = "debug"
+{tls}{tables}"#,
+            port = stage.postgres_port(),
+            secret = file("claims.secret"),
+            roles = roles.concat(),
+            issuer = stage.issuer.url(),
+            tls = if self.tls { self.tls_table(directory) } else { String::new() },
+            tables = self.tables,
+        )
+    }
+
+    fn tls_table(&self, directory: &Path) -> String {
+        let certificate = self.stage.authority.certify("localhost");
+        std::fs::write(directory.join("server.crt"), certificate.certificate_pem).expect("a file");
+        pgusher::demo::home::write_private(&directory.join("server.key"), &certificate.key_pem).expect("a file");
+        "[tls]\ncertificate_file = \"server.crt\"\nkey_file = \"server.key\"\n".to_owned()
+    }
+}
+
+/// The binary, built from the sources as they are now.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built =
+            std::process::Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "pgusher"]).status();
+        assert!(built.expect("cargo runs").success(), "the proxy does not build");
+        let test = std::env::current_exe().expect("a path");
+        let target = test.parent().and_then(Path::parent).expect("target/debug/deps/suite");
+        target.join("pgusher")
+    })
+}

@@ -1,0 +1,142 @@
+//! What all tests of a process share: Postgres, the issuer, certificates. Made at the first use, on a thread of its own,
+//! because every test has a runtime of its own and this has to outlive it. Postgres ends with the process.
+
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, mpsc};
+
+use pgusher::demo::database;
+use pgusher::demo::home::{Scratch, random_hex, write_private};
+use pgusher::demo::issuer::Issuer;
+use pgusher::demo::keys::SigningKey;
+use pgusher::demo::postgres::{Options, Postgres};
+use pgusher::demo::programs::Programs;
+use sql::ServedRole;
+use tokio_postgres::{Client, NoTls};
+
+use crate::tls::Authority;
+use crate::token::Token;
+
+/// The algorithms that the issuer has a key for.
+const ALGORITHMS: [jsonwebtoken::Algorithm; 8] = [
+    jsonwebtoken::Algorithm::RS256,
+    jsonwebtoken::Algorithm::RS384,
+    jsonwebtoken::Algorithm::RS512,
+    jsonwebtoken::Algorithm::PS256,
+    jsonwebtoken::Algorithm::PS512,
+    jsonwebtoken::Algorithm::ES256,
+    jsonwebtoken::Algorithm::ES384,
+    jsonwebtoken::Algorithm::EdDSA,
+];
+
+/// The roles that are served, each by a login `pgusher_<role>`.
+pub(crate) const ROLES: [&str; 2] = ["authenticated", "anonymous"];
+
+/// Postgres, an issuer, and the files that a proxy needs to know about them.
+pub struct Stage {
+    postgres: Postgres,
+    /// The issuer of good tokens.
+    pub issuer: Issuer,
+    /// Its keys, one of each algorithm.
+    pub keys: Vec<SigningKey>,
+    /// Who signed the certificates of Postgres and of the proxies.
+    pub authority: Authority,
+    files: Scratch,
+}
+
+impl Stage {
+    /// The stage of this process.
+    pub fn get() -> &'static Self {
+        static STAGE: OnceLock<Stage> = OnceLock::new();
+        STAGE.get_or_init(|| {
+            let (made, stage) = mpsc::channel();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime").block_on(async {
+                    made.send(Self::make().await).expect("the first test waits");
+                    std::future::pending::<()>().await;
+                });
+            });
+            stage.recv().expect("a stage")
+        })
+    }
+
+    async fn make() -> Self {
+        let files = Scratch::new("tests").expect("a directory");
+        let authority = Authority::new(files.path());
+        let certificate = authority.certify("localhost");
+        let options = Options {
+            password: "superuser".into(),
+            settings: [
+                ("max_connections", "300"),
+                ("ssl", "on"),
+                ("ssl_cert_file", "../server.crt"),
+                ("ssl_key_file", "../server.key"),
+                ("ssl_ca_file", "../ca.crt"),
+                ("log_connections", "on"),
+                ("max_prepared_transactions", "10"),
+            ]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+            files: vec![
+                ("server.crt".into(), certificate.certificate_pem.into_bytes()),
+                ("server.key".into(), certificate.key_pem.into_bytes()),
+                ("ca.crt".into(), authority.pem().into_bytes()),
+            ],
+            ..Options::default()
+        };
+        let programs = std::env::var_os("PGUSHER_TEST_PG_BIN").map(PathBuf::from);
+        let programs = Programs::find(programs.as_deref()).expect("Postgres is installed");
+        let postgres = Postgres::start(&programs, &files.path().join("postgres"), &options).await.expect("Postgres");
+        set_up(&postgres, files.path()).await;
+        let keys: Vec<_> =
+            ALGORITHMS.iter().map(|algorithm| SigningKey::generate(*algorithm).expect("a key")).collect();
+        let issuer = Issuer::start(0, keys.iter().map(|key| key.public().clone()).collect()).await;
+        Self { postgres, issuer: issuer.expect("an issuer"), keys, authority, files }
+    }
+
+    /// A good token of this subject, for the role `authenticated`.
+    pub fn token(&self, subject: &str) -> Token<'_> {
+        Token::new(self, subject)
+    }
+
+    /// A connection as the superuser, past the proxy.
+    pub async fn superuser(&self) -> Client {
+        self.superuser_of(database::DATABASE).await
+    }
+
+    /// The same to another database.
+    pub async fn superuser_of(&self, name: &str) -> Client {
+        let (client, connection) =
+            self.postgres.superuser().dbname(name).connect(NoTls).await.expect("the superuser connects");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// The port of Postgres on 127.0.0.1, which its certificate calls `localhost`.
+    pub fn postgres_port(&self) -> u16 {
+        self.postgres.port()
+    }
+
+    /// The directory of Postgres's Unix socket.
+    pub fn postgres_sockets(&self) -> &Path {
+        self.postgres.sockets()
+    }
+
+    /// A directory that lives as long as the process.
+    pub fn files(&self) -> &Path {
+        self.files.path()
+    }
+}
+
+/// The database, and the files with which a proxy reaches it.
+async fn set_up(postgres: &Postgres, files: &Path) {
+    let key: [u8; 32] = std::array::from_fn(|index| index as u8 * 7);
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_private(&files.join("claims.secret"), &hex).expect("a file");
+    let logins = ROLES.map(|role| (role, format!("pgusher_{role}"), random_hex(16)));
+    let roles = logins.each_ref().map(|(role, login, password)| ServedRole { role, login, password });
+    database::set_up(postgres, "owner", &key, &roles).await.expect("a database");
+    for (role, _, password) in &logins {
+        write_private(&files.join(format!("{role}.password")), password).expect("a file");
+    }
+}
