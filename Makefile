@@ -1,0 +1,23 @@
+# Two commands set everything up: `make demo` runs the main job, `make test` passes all tests. Both install what is
+# missing, by apt, npm and pip where they may; see tests/drivers/install.sh.
+
+.PHONY: demo test lint build bench
+
+demo:
+	@tests/drivers/install.sh postgres
+	cargo run --release -- demo $(DEMO)
+
+build:
+	cargo build --workspace --all-targets
+
+test:
+	@tests/drivers/install.sh
+	cargo test --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny check
+
+bench:
+	benches/side_by_side
