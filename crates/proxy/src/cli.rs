@@ -1,13 +1,18 @@
 //! The command line: `pgusher serve | demo | token | config`. The argument types are here, one per command, already
-//! parsed to what they mean; the code behind a command lives in the module named in its arm of the dispatch.
+//! parsed to what they mean; `run` calls what stands behind them, and `failure` has the exit codes.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
+mod explain;
+mod failure;
 mod parse;
+mod run;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -22,13 +27,24 @@ Try it:
   pgusher config check          is proxy.toml right?
   pgusher serve                 run the proxy";
 
+/// Runs this process's command to its end. Failures are told on standard error.
+#[must_use]
+pub fn run() -> ExitCode {
+    match run::execute(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(words) = failure.words() {
+                // Nobody is left to tell it if this fails.
+                let _ = writeln!(std::io::stderr(), "{words}");
+            }
+            failure.exit_code().into()
+        }
+    }
+}
+
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(
-    name = "pgusher",
-    version,
-    about = "A Postgres proxy: connect any driver with a JWT as its password"
-)]
+#[command(name = "pgusher", version, about = "A Postgres proxy: connect any driver with a JWT as its password")]
 #[command(after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
@@ -71,12 +87,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// The configuration file
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PGUSHER_CONFIG",
-        default_value = "proxy.toml"
-    )]
+    #[arg(long, value_name = "FILE", env = "PGUSHER_CONFIG", default_value = "proxy.toml")]
     pub config: PathBuf,
     /// Set one key over file and environment, as in `--set pool.default_pool_size=50`
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
@@ -113,9 +124,7 @@ pub struct Ports {
 
 /// `pgusher token mint`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  pgusher token mint --sub alice --ttl 1h --claim 'tenant=\"acme\"' --claim level=3"
-)]
+#[command(after_help = "Example:\n  pgusher token mint --sub alice --ttl 1h --claim 'tenant=\"acme\"' --claim level=3")]
 pub struct MintArgs {
     /// The subject: who the token is for
     #[arg(long, value_name = "SUBJECT")]
@@ -137,12 +146,12 @@ pub struct MintArgs {
 /// `pgusher token explain`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  pgusher token explain \"$PGPASSWORD\"\n  pbpaste | pgusher token explain -"
+    after_help = "Examples:\n  pgusher token explain \"$PGPASSWORD\"\n  get-token | pgusher token explain --role authenticated -"
 )]
 pub struct ExplainArgs {
     /// The token, or `-` to read it from standard input (which keeps it out of the shell's history)
     pub token: String,
-    /// The role that a connection would ask for; by default every role of the provider is tried
+    /// The role that a connection would ask for; by default any role that the token may have
     #[arg(long)]
     pub role: Option<String>,
     /// Where the providers are configured.

@@ -12,17 +12,10 @@ pub(super) fn ports(text: &str) -> Result<Ports, String> {
         return Err("three ports are expected, separated by commas".into());
     }
     for (port, word) in ports.iter_mut().zip(words) {
-        *port = word
-            .trim()
-            .parse()
-            .map_err(|_| format!("{word:?} is not a port (0 to 65535)"))?;
+        *port = word.trim().parse().map_err(|_| format!("{word:?} is not a port (0 to 65535)"))?;
     }
     let [postgres, http, admin] = ports;
-    Ok(Ports {
-        postgres,
-        http,
-        admin,
-    })
+    Ok(Ports { postgres, http, admin })
 }
 
 /// `name=JSON`
@@ -31,9 +24,8 @@ pub(super) fn claim(text: &str) -> Result<(String, Value), String> {
     if name.is_empty() {
         return Err("the claim has no name".into());
     }
-    let value = serde_json::from_str(json).map_err(|error| {
-        format!("the value is not JSON ({error}); a string needs its quotes: {name}='\"text\"'")
-    })?;
+    let value = serde_json::from_str(json)
+        .map_err(|error| format!("the value is not JSON ({error}); a string needs its quotes: {name}='\"text\"'"))?;
     Ok((name.into(), value))
 }
 
@@ -45,14 +37,7 @@ mod tests {
 
     #[test]
     fn three_ports_are_needed() {
-        assert_eq!(
-            ports("6432,0,6481"),
-            Ok(Ports {
-                postgres: 6432,
-                http: 0,
-                admin: 6481
-            })
-        );
+        assert_eq!(ports("6432,0,6481"), Ok(Ports { postgres: 6432, http: 0, admin: 6481 }));
         assert!(ports("6432").is_err());
         assert!(ports("1,2,3,4").is_err());
         assert!(ports("1,2,65536").is_err());

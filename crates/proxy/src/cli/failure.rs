@@ -1,0 +1,75 @@
+//! Why a command failed, and with which exit code.
+
+use std::io;
+
+use crate::config::ConfigErrors;
+use crate::demo;
+use crate::serve::StartError;
+
+/// The codes besides 0 and clap's 2 for wrong usage. 69 and 78 are `EX_UNAVAILABLE` and `EX_CONFIG` of sysexits.h.
+const FAILED: u8 = 1;
+const UNAVAILABLE: u8 = 69;
+const CONFIG: u8 = 78;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The proxy did not start.
+    #[error(transparent)]
+    Start(Box<StartError>),
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(Box<demo::Error>),
+    /// The system refused something.
+    #[error("cannot {action}: {source}")]
+    Io { action: String, source: io::Error },
+    /// The answer was printed, and it is a no.
+    #[error("the token is refused")]
+    Refused,
+    /// The answer was printed, and it is that nobody can say now.
+    #[error("the token cannot be judged")]
+    Unavailable,
+}
+
+impl Failure {
+    /// The words for standard error; none where the answer has said it all.
+    pub(super) fn words(&self) -> Option<String> {
+        match self {
+            Self::Refused | Self::Unavailable => None,
+            // A list that stands for itself.
+            Self::Config(errors) => Some(errors.to_string()),
+            other => Some(format!("error: {other}")),
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => CONFIG,
+            Self::Start(error) if !matches!(**error, StartError::Worker(_)) => UNAVAILABLE,
+            Self::Unavailable => UNAVAILABLE,
+            Self::Demo(error) => error.exit_code(),
+            Self::Start(_) | Self::Io { .. } | Self::Refused => FAILED,
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
+}
+
+impl From<demo::Error> for Failure {
+    fn from(error: demo::Error) -> Self {
+        Self::Demo(Box::new(error))
+    }
+}
+
+/// Names what could not be done, for `map_err`.
+pub(super) fn failed_to(action: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+    let action = action.into();
+    move |source| Failure::Io { action, source }
+}
