@@ -1,0 +1,178 @@
+//! What a demo tells its user when it is ready: lines to paste into a terminal, and the same as assignments for scripts.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::database::{ANONYMOUS, DATABASE};
+use super::token::ROLE;
+
+/// The demo's addresses and tokens.
+pub(super) struct Facts {
+    /// Where the proxy listens.
+    pub(super) proxy: SocketAddr,
+    /// The name of the key that signs claims in the database; every signed text shows it.
+    pub(super) kid: String,
+    /// A token of the user alice, valid for a working day.
+    pub(super) alice: String,
+    /// The same for bob.
+    pub(super) bob: String,
+    /// One of alice's that has expired.
+    pub(super) expired: String,
+    /// One in alice's name that a stranger signed.
+    pub(super) forged: String,
+    /// A direct connection to the database as its owner.
+    pub(super) owner_url: String,
+    /// The issuer.
+    pub(super) issuer_url: String,
+    /// The configuration that the proxy runs with.
+    pub(super) config: PathBuf,
+    /// This program, as a shell finds it.
+    pub(super) program: PathBuf,
+}
+
+impl Facts {
+    /// Shell assignments, one a line, in the order of the manual.
+    pub(super) fn assignments(&self) -> String {
+        let values = [
+            ("PGHOST", self.proxy.ip().to_string()),
+            ("PGPORT", self.proxy.port().to_string()),
+            ("PGDATABASE", DATABASE.to_owned()),
+            ("PGUSER", ROLE.to_owned()),
+            ("ALICE", self.alice.clone()),
+            ("BOB", self.bob.clone()),
+            ("EXPIRED", self.expired.clone()),
+            ("FORGED", self.forged.clone()),
+            ("OWNER_URL", self.owner_url.clone()),
+            ("ISSUER_URL", self.issuer_url.clone()),
+            ("CONFIG", self.config.display().to_string()),
+        ];
+        values.iter().fold(String::new(), |mut text, (name, value)| {
+            let _ = writeln!(text, "{name}={}", quoted(value));
+            text
+        })
+    }
+
+    /// The welcome on the terminal.
+    pub(super) fn welcome(&self) -> String {
+        let todos = "select id, user_id, task, is_complete from todos";
+        let forgery =
+            format!("set pgusher.claims = '{} claims1 {} 1 4102444800 {{\"sub\":\"bob\"}}'", "0".repeat(64), self.kid);
+        format!(
+            "\
+pgusher  {proxy}, database {DATABASE}
+issuer   {issuer}
+Postgres {owner}
+config   {config}
+
+# Alice sees her rows
+{alice}
+
+# Bob sees his, by the same statement
+{bob}
+
+# Anonymous needs no token, and reads what is for everybody
+{anonymous}
+
+# Alice writes claims of her own that say she is bob: the database refuses them (28000)
+{forger}
+
+# A stranger signs a token in alice's name: pgusher refuses it (28P01)
+{stranger}
+
+# A token for somebody else, while the demo runs
+{mint}
+
+Ctrl-C ends the demo.
+",
+            proxy = self.proxy,
+            issuer = self.issuer_url,
+            owner = self.owner_url,
+            config = self.config.display(),
+            alice = self.psql(ROLE, Some(&self.alice), &[todos]),
+            bob = self.psql(ROLE, Some(&self.bob), &[todos]),
+            anonymous = self.psql(ANONYMOUS, None, &["select title, body from posts"]),
+            forger = self.psql(ROLE, Some(&self.alice), &[&forgery, todos]),
+            mint = self.mint("carol"),
+            stranger = self.psql(ROLE, Some(&self.forged), &[todos]),
+        )
+    }
+
+    fn mint(&self, sub: &str) -> String {
+        let [program, config] = [&self.program, &self.config].map(|path| quoted(&path.display().to_string()));
+        format!("{program} token mint --sub {sub} --config {config}")
+    }
+
+    /// A command line for any POSIX shell, complete in itself.
+    fn psql(&self, user: &str, token: Option<&str>, statements: &[&str]) -> String {
+        let password = token.map_or(String::new(), |token| format!("PGPASSWORD={} ", quoted(token)));
+        let target = format!("host={} port={} user={user} dbname={}", self.proxy.ip(), self.proxy.port(), DATABASE);
+        statements
+            .iter()
+            .fold(format!("{password}psql {}", quoted(&target)), |line, sql| format!("{line} -c {}", quoted(sql)))
+    }
+}
+
+/// A word that every POSIX shell reads as `text`, whatever is in it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            proxy: SocketAddr::from(([127, 0, 0, 1], 6432)),
+            kid: "0123456789abcdef".into(),
+            alice: "alice.s.token".into(),
+            bob: "bob.s.token".into(),
+            expired: "expired.token".into(),
+            forged: "forged.token".into(),
+            owner_url: "postgres://neondb_owner:secret@127.0.0.1:5432/neondb".into(),
+            issuer_url: "http://127.0.0.1:1".into(),
+            config: "/tmp/it's here/$HOME `ls`/proxy.toml".into(),
+            program: "pgusher".into(),
+        }
+    }
+
+    fn shell(script: &str) -> String {
+        let output = Command::new("sh").args(["-c", script]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_shell_reads_back_every_value_of_the_env_file() {
+        let facts = facts();
+        let script = format!("{}printf %s \"$CONFIG|$ALICE\"", facts.assignments());
+        let expected = format!("{}|{}", facts.config.display(), facts.alice);
+        assert_eq!(shell(&script), expected);
+    }
+
+    #[test]
+    fn the_env_file_names_every_variable_of_its_contract() {
+        let text = facts().assignments();
+        let names: Vec<_> = text.lines().filter_map(|line| line.split('=').next()).collect();
+        let expected = "PGHOST PGPORT PGDATABASE PGUSER ALICE BOB EXPIRED FORGED OWNER_URL ISSUER_URL CONFIG";
+        assert_eq!(names.join(" "), expected);
+    }
+
+    #[test]
+    fn a_pasted_line_keeps_the_quotes_inside_its_statement() {
+        let line = facts().psql("u", Some("t"), &["select 'it''s'"]);
+        let script = format!("psql() {{ printf '%s\\n' \"$PGPASSWORD\" \"$@\"; }}; {line}");
+        let expected = "t\nhost=127.0.0.1 port=6432 user=u dbname=neondb\n-c\nselect 'it''s'\n";
+        assert_eq!(shell(&script), expected);
+    }
+
+    #[test]
+    fn the_anonymous_line_has_no_password() {
+        let text = facts().welcome();
+        let line = text.lines().find(|line| line.contains("user=anonymous"));
+        assert!(line.unwrap().starts_with("psql "));
+    }
+}

@@ -1,0 +1,83 @@
+//! The demo's proxy.toml: a complete configuration, such as an operator would write for Auth0, with the demo's issuer in
+//! Auth0's place.
+
+use std::net::SocketAddr;
+
+use super::database::{ANONYMOUS, DATABASE};
+use super::issuer::Issuer;
+use super::postgres::Postgres;
+use super::token::{AUDIENCE, ROLE};
+
+/// Servers at once for one role: more than `pgbench -c 64` needs, and for two roles within [`MAX_CONNECTIONS`].
+const POOL_SIZE: u32 = 250;
+
+/// The server's `max_connections`: both roles' pools, and a few for the owner.
+pub(super) const MAX_CONNECTIONS: u32 = 2 * POOL_SIZE + 20;
+
+/// The name of the file with the key that signs claims, beside the configuration.
+pub(super) const CLAIMS_SECRET: &str = "claims.secret";
+
+/// The roles that clients may get.
+pub(super) const ROLES: [&str; 2] = [ROLE, ANONYMOUS];
+
+/// The login role that reaches `role`.
+pub(super) fn login(role: &str) -> String {
+    format!("pgusher_{role}")
+}
+
+/// The name of the file with the login's password, beside the configuration.
+pub(super) fn password_file(role: &str) -> String {
+    format!("{role}.password")
+}
+
+/// The text of the file.
+pub(super) fn proxy_toml(listen: SocketAddr, postgres: &Postgres, issuer: &Issuer) -> String {
+    let roles = ROLES.map(role_table).concat();
+    format!(
+        r#"# Written by `pgusher demo`; every start writes it anew.
+
+[listen]
+postgres = ["{listen}"]
+
+[upstream]
+host = {host}
+port = {port}
+databases = ["{DATABASE}"]
+
+[claims]
+mode = "signed"
+secret_file = "{CLAIMS_SECRET}"
+{roles}
+[[provider]]
+name = "demo"
+issuer = "{issuer}"
+jwks_url = "{jwks}"
+audience = ["{AUDIENCE}"]
+roles = ["{ROLE}"]
+role_claim = "$.role"
+
+[anonymous]
+role = "{ANONYMOUS}"
+
+[pool]
+default_pool_size = {POOL_SIZE}
+"#,
+        host = toml::Value::from(postgres.sockets().display().to_string()),
+        port = postgres.port(),
+        issuer = issuer.url(),
+        jwks = issuer.jwks_url(),
+    )
+}
+
+fn role_table(role: &str) -> String {
+    format!(
+        r#"
+[[role]]
+name = "{role}"
+login = "{}"
+password_file = "{}"
+"#,
+        login(role),
+        password_file(role)
+    )
+}
