@@ -26,4 +26,4 @@ pub use proxy::{Proxy, ProxyBuilder};
 pub use raw::{Message, Raw, message, startup};
 pub use stage::Stage;
 pub use tls::Authority;
-pub use token::Token;
+pub use token::{AUDIENCE, Token, now};

@@ -31,6 +31,7 @@ pub struct ProxyBuilder<'a> {
     tables: String,
     tls: bool,
     socket: bool,
+    anonymous: bool,
 }
 
 impl Proxy {
@@ -41,7 +42,7 @@ impl Proxy {
 
     /// One that is to differ.
     pub fn builder(stage: &Stage) -> ProxyBuilder<'_> {
-        ProxyBuilder { stage, settings: Vec::new(), tables: String::new(), tls: false, socket: false }
+        ProxyBuilder { stage, settings: Vec::new(), tables: String::new(), tls: false, socket: false, anonymous: true }
     }
 
     /// Where it listens by TCP.
@@ -170,6 +171,13 @@ impl ProxyBuilder<'_> {
         self
     }
 
+    /// With no role that is anyone's.
+    #[must_use]
+    pub fn without_anonymous(mut self) -> Self {
+        self.anonymous = false;
+        self
+    }
+
     /// Starts it, and waits until it listens.
     ///
     /// # Panics
@@ -237,8 +245,7 @@ name = "issuer"
 issuer = "{issuer}"
 audience = ["{AUDIENCE}"]
 roles = ["authenticated"]
-[anonymous]
-role = "anonymous"
+{anonymous}
 [log]
 format = "json"
 level = "debug"
@@ -247,6 +254,7 @@ level = "debug"
             secret = file("claims.secret"),
             roles = roles.concat(),
             issuer = stage.issuer.url(),
+            anonymous = if self.anonymous { "[anonymous]\nrole = \"anonymous\"" } else { "" },
             tls = if self.tls { self.tls_table(directory) } else { String::new() },
             tables = self.tables,
         )

@@ -17,11 +17,12 @@ use crate::tls::Authority;
 use crate::token::Token;
 
 /// The algorithms that the issuer has a key for.
-const ALGORITHMS: [jsonwebtoken::Algorithm; 8] = [
+const ALGORITHMS: [jsonwebtoken::Algorithm; 9] = [
     jsonwebtoken::Algorithm::RS256,
     jsonwebtoken::Algorithm::RS384,
     jsonwebtoken::Algorithm::RS512,
     jsonwebtoken::Algorithm::PS256,
+    jsonwebtoken::Algorithm::PS384,
     jsonwebtoken::Algorithm::PS512,
     jsonwebtoken::Algorithm::ES256,
     jsonwebtoken::Algorithm::ES384,
@@ -97,6 +98,15 @@ impl Stage {
     /// A good token of this subject, for the role `authenticated`.
     pub fn token(&self, subject: &str) -> Token<'_> {
         Token::new(self, subject)
+    }
+
+    /// The issuer's key of this algorithm.
+    ///
+    /// # Panics
+    /// For an algorithm of shared secrets.
+    pub fn key(&self, algorithm: jsonwebtoken::Algorithm) -> &SigningKey {
+        let key = self.keys.iter().find(|key| key.algorithm() == algorithm);
+        key.expect("the issuer has a key of this algorithm")
     }
 
     /// A connection as the superuser, past the proxy.

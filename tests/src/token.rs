@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 use crate::stage::Stage;
 
 /// The audience that proxies of the tests demand.
-pub(crate) const AUDIENCE: &str = "pgusher-tests";
+pub const AUDIENCE: &str = "pgusher-tests";
 
 /// A token in the making. Its `Display` is the signed token.
 #[derive(Clone)]
 pub struct Token<'a> {
+    stage: &'a Stage,
     key: &'a SigningKey,
-    keys: &'a [SigningKey],
     header: Header,
     claims: Map<String, Value>,
 }
@@ -28,17 +28,15 @@ impl<'a> Token<'a> {
             "iat": now(), "exp": now() + 600,
         });
         let Value::Object(claims) = claims else { unreachable!("an object") };
-        let key = &stage.keys[0];
-        Self { key, keys: &stage.keys, header: key.header(), claims }.signed_by(Algorithm::ES256)
+        let key = stage.key(Algorithm::ES256);
+        Self { stage, key, header: key.header(), claims }
     }
 
     /// Signed by the issuer's key of this algorithm.
     #[must_use]
-    pub fn signed_by(mut self, algorithm: Algorithm) -> Self {
-        let key = self.keys.iter().find(|key| key.algorithm() == algorithm);
-        self.key = key.expect("the issuer has a key of this algorithm");
-        self.header = self.key.header();
-        self
+    pub fn signed_by(self, algorithm: Algorithm) -> Self {
+        let key = self.stage.key(algorithm);
+        self.signed_as(key, key.header())
     }
 
     /// Signed by this key, with this header.
@@ -74,6 +72,17 @@ impl<'a> Token<'a> {
         self.expires_in(-3600)
     }
 
+    /// From another issuer.
+    #[must_use]
+    pub fn issued_by(self, issuer: &str, key: &'a SigningKey) -> Self {
+        self.signed_as(key, key.header()).claim("iss", issuer)
+    }
+
+    /// Its payload as the signature covers it.
+    pub fn payload(&self) -> String {
+        Value::from(self.claims.clone()).to_string()
+    }
+
     /// At least this many bytes long, by a claim that means nothing.
     #[must_use]
     pub fn of_size(self, bytes: usize) -> Self {
@@ -89,7 +98,7 @@ impl fmt::Display for Token<'_> {
 }
 
 /// Unix seconds.
-pub(crate) fn now() -> i64 {
+pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     i64::try_from(now.as_secs()).expect("before the year 292 billion")
 }
