@@ -48,11 +48,13 @@ async fn names_planted_before_pg_catalog_are_never_called() {
     let admin = postgres.admin("app").await;
     admin.batch_execute(&format!("CREATE SCHEMA {schema} AUTHORIZATION authenticated")).await.unwrap();
     let session = Session::open(postgres).await;
-    session.batch_execute(&format!("SET search_path = {schema}, pg_temp, pg_catalog")).await.unwrap();
+    // Without USAGE for the owner of the readers, their search would pass the schema by.
+    let lure = format!("GRANT USAGE ON SCHEMA {schema} TO PUBLIC; SET search_path = {schema}, pg_temp, pg_catalog");
+    session.batch_execute(&lure).await.unwrap();
     for trap in TRAPS {
-        // Oddly enough, only a function in another language than SQL can be made here without using the others.
-        let volatile = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'captured'; END $$";
-        session.batch_execute(&format!("CREATE {trap} {volatile}")).await.unwrap();
+        // PL/pgSQL binds nothing when it is created, so that a trap can stand beside the others.
+        let body = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'captured'; END $$";
+        session.batch_execute(&format!("CREATE {trap} {body}")).await.unwrap();
     }
     session.batch_execute(TRAP_OPERATORS).await.unwrap();
     assert_eq!(state(session.batch_execute("SELECT sha256(''::bytea)").await), "P0001", "the traps work");
