@@ -39,12 +39,23 @@ impl Account {
     /// A command that runs as this account, in a directory that every account can enter.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir("/");
+        // A Ctrl-C in the terminal is for us: the server must outlive the connections that we end in order.
+        command.current_dir("/").process_group(0);
         if let Self::Other { uid, gid, .. } = self {
             // The standard library also drops root's supplementary groups when it changes the user.
             command.uid(*uid).gid(*gid);
         }
         command
+    }
+
+    /// What to look at when a program of this account fails on files below `home`. Empty if there is nothing special.
+    pub(super) fn hint(&self, home: &Path) -> String {
+        match self {
+            Self::Own => String::new(),
+            Self::Other { name, .. } => {
+                format!("Postgres runs as user {name}, who must be able to enter {}", home.display())
+            }
+        }
     }
 
     /// Gives a file or directory to this account.

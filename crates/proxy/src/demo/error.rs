@@ -1,6 +1,5 @@
 //! What can go wrong in a demo, and the exit code of each.
 
-use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 
@@ -9,7 +8,7 @@ use crate::serve::StartError;
 
 use super::home::HomeError;
 use super::keys::KeyError;
-use super::postgres::PostgresError;
+use super::postgres::{PostgresError, chain};
 use super::programs::Missing;
 use super::token::MinterError;
 
@@ -82,12 +81,4 @@ impl From<StartError> for Error {
 /// What [`Result::map_err`] needs to say what was tried.
 pub(super) fn failed_to(action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { action, source }
-}
-
-/// The error with its causes; the database's own message is one of them.
-fn chain(error: &tokio_postgres::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }

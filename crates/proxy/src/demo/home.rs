@@ -50,7 +50,7 @@ impl Home {
     pub fn kept(dir: &Path) -> Result<Self, HomeError> {
         let failed = |source| HomeError::Io { dir: dir.into(), source };
         if !dir.exists() {
-            make_dir(dir).map_err(failed)?;
+            fs::create_dir_all(dir).and_then(|()| let_pass(dir)).map_err(failed)?;
         }
         let foreign = !dir.join(LOCK).exists() && dir.read_dir().map_err(failed)?.next().is_some();
         if foreign {
@@ -101,7 +101,8 @@ impl Scratch {
     pub fn new(purpose: &str) -> io::Result<Self> {
         let name = format!("pgusher-{purpose}-{}", random_hex(8));
         let dir = std::env::temp_dir().join(name);
-        make_dir(&dir)?;
+        fs::create_dir(&dir)?;
+        let_pass(&dir)?;
         Ok(Self(dir))
     }
 
@@ -143,10 +144,8 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     written
 }
 
-/// Makes a new directory that others may pass through, whatever the umask, because Postgres may run below it as another
-/// account.
-fn make_dir(dir: &Path) -> io::Result<()> {
-    fs::create_dir(dir)?;
+/// Lets every account through a directory, whatever the umask: Postgres may run below it as another one.
+fn let_pass(dir: &Path) -> io::Result<()> {
     fs::set_permissions(dir, Permissions::from_mode(0o711))
 }
 
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn two_demos_cannot_share_a_directory() {
         let scratch = Scratch::new("home").unwrap();
-        let dir = scratch.path().join("data");
+        let dir = scratch.path().join("of/mine");
         let first = Home::kept(&dir).unwrap();
         assert!(Home::is_running(&dir));
         assert!(matches!(Home::kept(&dir), Err(HomeError::InUse(_))));

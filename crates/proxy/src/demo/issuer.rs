@@ -81,3 +81,45 @@ async fn keys(State(documents): State<Arc<Documents>>) -> Json<JwkSet> {
     let published = documents.keys.read();
     Json(published.unwrap_or_else(PoisonError::into_inner).clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::demo::keys::SigningKey;
+
+    async fn fetch(issuer: &Issuer, path: &str) -> Value {
+        let host = issuer.url().strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        let (_, body) = response.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap()
+    }
+
+    fn key() -> Jwk {
+        SigningKey::generate(jsonwebtoken::Algorithm::EdDSA).unwrap().public().clone()
+    }
+
+    #[tokio::test]
+    async fn discovery_names_the_issuer_to_the_letter_and_its_keys() {
+        let issuer = Issuer::start(0, Vec::new()).await.unwrap();
+        let document = fetch(&issuer, "/.well-known/openid-configuration").await;
+        assert_eq!(document, json!({"issuer": issuer.url(), "jwks_uri": issuer.jwks_url()}));
+    }
+
+    #[tokio::test]
+    async fn published_keys_replace_those_before() {
+        let (old, new) = (key(), key());
+        let issuer = Issuer::start(0, vec![old.clone()]).await.unwrap();
+        assert_eq!(fetch(&issuer, "/.well-known/jwks.json").await, json!({"keys": [old]}));
+
+        issuer.publish(vec![new.clone()]);
+
+        assert_eq!(fetch(&issuer, "/.well-known/jwks.json").await, json!({"keys": [new]}));
+    }
+}

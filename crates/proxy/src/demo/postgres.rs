@@ -2,6 +2,7 @@
 //! the programs, runs as an account without privileges when we are root, and ends with the process that started it, even
 //! if that one is killed.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -108,7 +109,7 @@ pub enum PostgresError {
         output: String,
     },
     /// It runs but does not let us in.
-    #[error("Postgres does not accept its superuser: {0}")]
+    #[error("Postgres does not accept its superuser: {}", chain(.0))]
     Refused(#[from] tokio_postgres::Error),
     /// It did not accept a connection in time.
     #[error("Postgres was not ready within {} s:\n{output}", START_LIMIT.as_secs())]
@@ -232,8 +233,6 @@ fn supervise(account: &Account, programs: &Programs, home: &Path, options: &Opti
     hba_file.push(home.join("pg_hba.conf"));
     let mut command = account.command(Path::new("/bin/sh"));
     command
-        // A Ctrl-C in the terminal is for us: the server must outlive the connections that we end in order.
-        .process_group(0)
         .stdin(Stdio::piped())
         .env("PGUSHER_REMOVE", if options.keep { Path::new("") } else { home })
         .args(["-c", SUPERVISOR, "supervisor"])
@@ -264,6 +263,14 @@ fn tail(log: &File) -> String {
     let read = log.read_at(&mut buffer, length.saturating_sub(4096));
     buffer.truncate(read.unwrap_or(0));
     String::from_utf8_lossy(&buffer).into_owned()
+}
+
+/// The error with its causes; the database's own message is one of them.
+pub(super) fn chain(error: &tokio_postgres::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// What [`Result::map_err`] needs to say what was tried.

@@ -5,7 +5,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use super::{Options, PostgresError, SUPERUSER, failed_to};
 use crate::demo::account::Account;
@@ -55,12 +54,11 @@ async fn initdb(programs: &Programs, account: &Account, home: &Path, password: &
         .await
         .map_err(failed_to("run initdb"))?;
     fs::remove_file(&password_file).map_err(failed_to("remove the password's file"))?;
-    match output {
-        Output { status, .. } if status.success() => Ok(()),
-        Output { stderr, .. } => {
-            Err(PostgresError::Failed { program: "initdb", output: String::from_utf8_lossy(&stderr).into_owned() })
-        }
+    if output.status.success() {
+        return Ok(());
     }
+    let output = format!("{}{}", String::from_utf8_lossy(&output.stderr), account.hint(home));
+    Err(PostgresError::Failed { program: "initdb", output })
 }
 
 /// The socket's directory: `home` itself, unless the path would be too long for a socket.
