@@ -17,6 +17,8 @@
 
 mod proxy;
 mod raw;
+pub mod request;
+mod session;
 mod stage;
 mod tls;
 mod token;

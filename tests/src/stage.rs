@@ -34,7 +34,8 @@ pub(crate) const ROLES: [&str; 2] = ["authenticated", "anonymous"];
 
 /// Postgres, an issuer, and the files that a proxy needs to know about them.
 pub struct Stage {
-    postgres: Postgres,
+    /// The server that the proxies are in front of.
+    pub postgres: Postgres,
     /// The issuer of good tokens.
     pub issuer: Issuer,
     /// Its keys, one of each algorithm.
@@ -53,7 +54,7 @@ impl Stage {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.expect("a runtime").block_on(async {
-                    made.send(Self::make().await).expect("the first test waits");
+                    made.send(Self::alone().await).expect("the first test waits");
                     std::future::pending::<()>().await;
                 });
             });
@@ -61,14 +62,15 @@ impl Stage {
         })
     }
 
-    async fn make() -> Self {
+    /// A stage of a test's own, for what the others must not notice. It takes seconds to make.
+    pub async fn alone() -> Self {
         let files = Scratch::new("tests").expect("a directory");
         let authority = Authority::new(files.path());
         let certificate = authority.certify("localhost");
         let options = Options {
             password: "superuser".into(),
             settings: [
-                ("max_connections", "300"),
+                ("max_connections", "600"),
                 ("ssl", "on"),
                 ("ssl_cert_file", "../server.crt"),
                 ("ssl_key_file", "../server.key"),
