@@ -97,7 +97,7 @@ pub struct ConfigArgs {
 /// `pgusher demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Ports of the Postgres, HTTP and admin listeners; 0 picks a free one
+    /// Ports of the Postgres, HTTP and admin listeners (the last two are reserved); 0 picks a free one, alone three
     #[arg(long, value_name = "PG,HTTP,ADMIN", value_parser = parse::ports, default_value = "6432,6480,6481")]
     pub ports: Ports,
     /// Keep the database in this directory and use it again at the next start

@@ -4,12 +4,15 @@ use serde_json::Value;
 
 use super::Ports;
 
-/// `6432,6480,6481`
+/// `6432,6480,6481`, or `0` for three free ones.
 pub(super) fn ports(text: &str) -> Result<Ports, String> {
     let mut ports = [0; 3];
     let words: Vec<_> = text.split(',').collect();
+    if words == ["0"] {
+        return Ok(Ports { postgres: 0, http: 0, admin: 0 });
+    }
     if words.len() != ports.len() {
-        return Err("three ports are expected, separated by commas".into());
+        return Err("three ports are expected, separated by commas, or 0 alone for free ones".into());
     }
     for (port, word) in ports.iter_mut().zip(words) {
         *port = word.trim().parse().map_err(|_| format!("{word:?} is not a port (0 to 65535)"))?;
@@ -34,6 +37,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn one_zero_stands_for_three_free_ports() {
+        assert_eq!(ports("0"), ports("0,0,0"));
+    }
 
     #[test]
     fn three_ports_are_needed() {
