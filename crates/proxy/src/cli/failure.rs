@@ -41,6 +41,7 @@ impl Failure {
             Self::Refused | Self::Unavailable => None,
             // A list that stands for itself.
             Self::Config(errors) => Some(errors.to_string()),
+            Self::Demo(error) if matches!(**error, demo::Error::Config(_)) => Some(error.to_string()),
             other => Some(format!("error: {other}")),
         }
     }
@@ -72,4 +73,21 @@ impl From<demo::Error> for Failure {
 pub(super) fn failed_to(action: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
     let action = action.into();
     move |source| Failure::Io { action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    #[test]
+    fn errors_of_the_demos_configuration_are_listed_as_those_of_any() {
+        let errors =
+            || Config::load(Path::new("/missing"), &Overrides::default()).err().expect("there is no such file");
+        let failure = Failure::from(demo::Error::from(errors()));
+        assert_eq!(failure.words(), Failure::from(errors()).words());
+        assert_eq!(failure.exit_code(), CONFIG);
+    }
 }
