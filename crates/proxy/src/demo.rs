@@ -64,8 +64,15 @@ pub async fn run(args: &DemoArgs) -> Result<(), Error> {
         for warning in warnings {
             warn!("{warning}");
         }
-        let _announcement = announce(facts, env_file.as_ref())?;
-        Ok(serve::run(config, vec![listener], stop).await?)
+        let mut announced = Ok(None);
+        let on_ready = || {
+            announced = announce(facts, env_file.as_ref());
+            if announced.is_err() {
+                stop.gently.cancel();
+            }
+        };
+        serve::run(config, vec![listener], stop.clone(), on_ready).await?;
+        announced.map(drop)
     })
     .await
 }

@@ -45,11 +45,17 @@ pub enum StartError {
     Worker(#[source] std::io::Error),
 }
 
-/// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most.
+/// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most. Calls `on_ready` when
+/// clients are let in; never if it could not start, or was told to stop before.
 ///
 /// # Errors
 /// [`StartError`], if it could not start.
-pub async fn run(config: Config, listeners: Vec<Listener>, stop: Stop) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    listeners: Vec<Listener>,
+    stop: Stop,
+    on_ready: impl FnOnce(),
+) -> Result<(), StartError> {
     let (grace, threads) = (config.session.shutdown_grace, config.runtime.worker_threads);
     let (proxy, renewal) = Proxy::new(config, stop);
     let proxy = Arc::new(proxy);
@@ -65,6 +71,7 @@ pub async fn run(config: Config, listeners: Vec<Listener>, stop: Stop) -> Result
         info!(address = %listener.address(), "listening");
         accepting.spawn(listener.run(proxy.clone(), workers.clone()));
     }
+    on_ready();
     accepting.join_all().await;
     info!(?grace, "shutting down: waiting for sessions to end");
     drain(&proxy, &workers, grace).await;

@@ -42,7 +42,7 @@ fn serve_until_stopped(args: &ConfigArgs) -> Result<(), Failure> {
             let listener = Listener::bind(address).await;
             listeners.push(listener.map_err(failed_to(format!("listen on {address}")))?);
         }
-        Ok(serve::run(config, listeners, stop).await?)
+        Ok(serve::run(config, listeners, stop, || ()).await?)
     })
 }
 
