@@ -35,6 +35,9 @@ fn read_one(section: &mut Section<'_>, all_roles: &mut Vec<Placed<String>>) -> O
     let issuer = section.required_text("issuer");
     let keys = read_keys(section);
     let audience = section.list("audience").unwrap_or_default();
+    if audience.is_empty() {
+        section.warn("audience", "names nobody: tokens that the issuer made for other services are accepted here too");
+    }
     let roles = section.list("roles").unwrap_or_default();
     all_roles.extend(roles.iter().cloned());
     let jwks_ca_file = section.existing_file("jwks_ca_file");

@@ -25,6 +25,7 @@ login = "login"
 name = "auth0"
 issuer = "https://tenant.auth0.com/"
 roles = ["authenticated"]
+audience = ["https://api.example.com"]
 "#;
 
 /// A directory with the secrets of [`LEAST`] and of the example, gone with the value.

@@ -15,7 +15,7 @@ fn all_errors_are_reported_each_with_its_line() {
 #[test]
 fn an_unknown_key_is_told_its_nearest_neighbour() {
     let errors = errors(&least_with("[pool]", "defualt_pool_size = 3"));
-    assert_error(&errors, &["proxy.toml:14: pool.defualt_pool_size: unknown key; did you mean \"default_pool_size\"?"]);
+    assert_error(&errors, &["proxy.toml:15: pool.defualt_pool_size: unknown key; did you mean \"default_pool_size\"?"]);
 }
 
 #[test]

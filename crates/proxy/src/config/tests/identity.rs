@@ -113,6 +113,15 @@ fn a_provider_is_checked_where_it_stands() {
 }
 
 #[test]
+fn a_provider_without_an_audience_is_worth_a_warning() {
+    for audience in ["", "audience = []\n"] {
+        let warnings = warnings(&LEAST.replace("audience = [\"https://api.example.com\"]\n", audience));
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("provider[0].audience: names nobody"), "{warnings:?}");
+    }
+}
+
+#[test]
 fn the_second_of_two_providers_with_one_issuer_is_refused() {
     let second = "[[provider]]\nname = 'b'\nissuer = 'https://tenant.auth0.com/'\nroles = ['authenticated']\n";
     assert_error(&errors(&format!("{LEAST}{second}")), &["provider[1].issuer: "]);
