@@ -165,7 +165,9 @@ BEGIN
     RAISE EXCEPTION 'session identity refused'
       USING ERRCODE = '28000', DETAIL = 'The proof is wrong, or its key is unknown or retired.';
   END IF;
-  IF NOT pg_is_in_recovery() THEN
+  -- A transaction that cannot write, as none of a standby can, keeps the epoch that it has. If it is the one
+  -- that was asked for, as after a RESET, that is enough; if not, auth.session() refuses below.
+  IF current_setting('transaction_read_only') <> 'on' THEN
     PERFORM setval('auth.epoch', epoch::bigint);
   END IF;
   PERFORM set_config('pgusher.backend', pg_backend_pid()::text, false);

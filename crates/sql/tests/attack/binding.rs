@@ -177,12 +177,33 @@ async fn an_init_of_a_read_only_session_needs_a_transaction_that_writes() {
     let (claims, proof) =
         (session.signer.claims(epoch, from_now(3600), ALICE), session.signer.proof(epoch, session.pid));
     session.batch_execute("SET default_transaction_read_only = on").await.unwrap();
-    assert_eq!(state(session.init(&claims, &proof).await), "25006");
+    // The session has no epoch yet, and currval() says so.
+    assert_eq!(state(session.init(&claims, &proof).await), "55000");
 
     session.batch_execute("BEGIN READ WRITE").await.unwrap();
     session.init(&claims, &proof).await.unwrap();
     session.batch_execute("COMMIT").await.unwrap();
 
+    assert_eq!(session.user_id().await.as_deref(), Some("alice"));
+}
+
+#[tokio::test]
+async fn a_transaction_that_only_reads_takes_the_same_bytes_again_and_no_others() {
+    let session = Session::open(Postgres::shared().await).await;
+    let epoch = fresh_epoch();
+    let (claims, proof) =
+        (session.signer.claims(epoch, from_now(3600), ALICE), session.signer.proof(epoch, session.pid));
+    session.init(&claims, &proof).await.unwrap();
+    let next = fresh_epoch();
+    let (others, others_proof) =
+        (session.signer.claims(next, from_now(3600), BOB), session.signer.proof(next, session.pid));
+
+    session.batch_execute("BEGIN READ ONLY; RESET ALL").await.unwrap();
+    session.init(&claims, &proof).await.unwrap();
+    assert_eq!(session.user_id().await.as_deref(), Some("alice"));
+    assert_eq!(state(session.init(&others, &others_proof).await), "28000");
+
+    session.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(session.user_id().await.as_deref(), Some("alice"));
 }
 
