@@ -185,15 +185,11 @@ impl ProxyBuilder<'_> {
     pub async fn start(self) -> Proxy {
         let mut proxy = self.spawn().await;
         let listening = async || {
-            let line =
-                proxy.log().into_iter().find(|line| line.contains("\"listening\"") && line.contains("127.0.0.1"));
-            line.or_else(|| {
+            proxy.log().iter().find_map(|line| listening_at(line)).or_else(|| {
                 proxy.child.try_wait().expect("a child").map(|status| panic!("{status}: {:?}", proxy.log()))
             })
         };
-        let line = wait::until("the proxy to listen", listening).await;
-        let line: serde_json::Value = serde_json::from_str(&line).expect("a log line in JSON");
-        proxy.address = line["address"].as_str().map(str::to_owned);
+        proxy.address = Some(wait::until("the proxy to listen", listening).await);
         proxy
     }
 
@@ -266,6 +262,13 @@ level = "debug"
         pgusher::demo::home::write_private(&directory.join("server.key"), &certificate.key_pem).expect("a file");
         "[tls]\ncertificate_file = \"server.crt\"\nkey_file = \"server.key\"\n".to_owned()
     }
+}
+
+/// The TCP address in a line that says where the proxy listens, in either format of the log.
+fn listening_at(line: &str) -> Option<String> {
+    let port = line.contains("listening").then_some(line)?.split("127.0.0.1:").nth(1)?;
+    let digits = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
+    Some(format!("127.0.0.1:{}", &port[..digits]))
 }
 
 /// The binary, built from the sources as they are now.
