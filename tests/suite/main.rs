@@ -1,3 +1,4 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
 mod login;
+mod logs;

@@ -170,9 +170,11 @@ async fn cancel(client: Stream, request: &CancelRequest, proxy: &Proxy, id: u64)
 }
 
 async fn refuse(client: Option<Stream>, error: &Error, proxy: &Proxy, id: u64, peer: &str) {
+    // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
+    let reason = error.to_string();
     match error {
-        Error::ClientGone(_) | Error::Startup(_) => debug!(id, peer, reason = %error, "connection ended"),
-        _ => warn!(id, peer, reason = %error, "connection refused"),
+        Error::ClientGone(_) | Error::Startup(_) => debug!(id, peer, reason, "connection ended"),
+        _ => warn!(id, peer, reason, "connection refused"),
     }
     if let (Some(client), Some(refusal)) = (client, error.refusal(proxy.limits.auth_error_detail, id)) {
         client::refuse(client, &refusal.to_message()).await;

@@ -1,0 +1,106 @@
+//! What the log says of logins and refusals, and what it never says.
+
+use std::net::SocketAddr;
+
+use pgusher_tests::{Proxy, Stage, message};
+use serde_json::{Value, json};
+
+/// The one line with this message of the log whose other fields are these.
+async fn line(proxy: &Proxy, text: &str) -> Value {
+    let message = format!("\"message\":\"{text}\"");
+    let line = proxy.logs(&message).await;
+    assert_eq!(proxy.log().iter().filter(|line| line.contains(&message)).count(), 1);
+    serde_json::from_str(&line).expect("a line of JSON")
+}
+
+/// Whether this is a client on this machine.
+fn is_peer(value: &Value) -> bool {
+    value.as_str().and_then(|peer| peer.parse().ok()).is_some_and(|peer: SocketAddr| peer.ip().is_loopback())
+}
+
+#[tokio::test]
+async fn a_login_is_one_line_that_says_who_as_what_and_from_where() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let client = proxy.connect(&stage.token("alice")).await;
+    let login = line(&proxy, "login").await;
+    drop(client);
+    let end = line(&proxy, "session ended").await;
+
+    let told = ["level", "provider", "subject", "role", "database"].map(|name| login[name].clone());
+    assert_eq!(json!(told), json!(["INFO", "issuer", "alice", "authenticated", "neondb"]));
+    assert!(is_peer(&login["peer"]) && login["id"].is_u64(), "{login}");
+    assert_eq!((&end["id"], &end["reason"]), (&login["id"], &json!("client left")));
+}
+
+#[tokio::test]
+async fn an_anonymous_login_has_no_provider_and_no_subject() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    proxy.connect_with(proxy.config(&"").user("anonymous")).await;
+    let login = line(&proxy, "login").await;
+    assert_eq!(
+        (&login["role"], &login["provider"], &login["subject"]),
+        (&json!("anonymous"), &Value::Null, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_line_that_says_why() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    proxy.refused(&stage.token("alice").without("exp")).await;
+    let refusal = line(&proxy, "connection refused").await;
+    assert_eq!((&refusal["level"], &refusal["reason"]), (&json!("WARN"), &json!("the claim \"exp\" is missing")));
+    assert!(is_peer(&refusal["peer"]) && refusal["id"].is_u64(), "{refusal}");
+}
+
+#[tokio::test]
+async fn no_part_of_a_token_is_ever_logged() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).set("log.level", "trace").start().await;
+    let secret = |subject| stage.token(subject).claim("email", "somebody@private.example");
+    let good = secret("alice");
+    let bad = [secret("mallory").expired(), secret("mallory").claim("aud", "x"), secret("mallory").claim("iss", "x")];
+    let cut = good.to_string()[..300].to_owned();
+    let with_prefix = format!("Bearer {good}");
+
+    drop(proxy.connect(&good).await);
+    for token in bad.iter().map(ToString::to_string).chain([cut, with_prefix]) {
+        proxy.refused(&token).await;
+    }
+    let mut pasted = proxy.raw().await;
+    pasted.startup(&[("user", "authenticated"), ("database", "neondb")]).await;
+    pasted.receive().await;
+    pasted.send(&message(b'p', good.to_string().as_bytes())).await;
+    pasted.receive().await;
+    proxy.logs("client left").await;
+    proxy.logs("not one zero-terminated").await;
+
+    let log = proxy.log().concat();
+    assert!(log.matches("connection refused").count() == 6 && log.contains("alice"), "{log}");
+    for token in bad.iter().chain([&good]).map(ToString::to_string) {
+        let parts = token.as_bytes().windows(20).map(String::from_utf8_lossy);
+        assert_eq!(parts.filter(|part| log.contains(&**part)).collect::<Vec<_>>(), [""; 0]);
+    }
+    assert!(!log.contains("mallory") && !log.contains("private.example"), "unverified or personal: {log}");
+}
+
+#[tokio::test]
+async fn nobody_writes_a_line_of_their_own_into_the_log() {
+    let stage = Stage::get();
+    for format in ["text", "json"] {
+        let proxy = Proxy::builder(stage).set("log.format", format).set("upstream.databases", "neondb").start().await;
+        let forged = "x\r\nFORGED \x1b[31m";
+        let token = stage.token(forged);
+        drop(proxy.connect(&token).await);
+        proxy.refused(&token.clone().claim("iss", forged)).await;
+        proxy.refused_with(proxy.config(&token).user(forged)).await;
+        proxy.refused_with(proxy.config(&token).dbname(forged)).await;
+        proxy.refused_with(proxy.config(&token).options(format!("-c {}=1", forged.replace(' ', "")))).await;
+        proxy.refused_with(proxy.config(&token).options(format!("-c myapp.{}=1", forged.replace(' ', "")))).await;
+        proxy.logs("client left").await;
+        let lines = proxy.log();
+        assert_eq!(lines.iter().find(|line| line.starts_with("FORGED") || line.contains('\x1b')), None);
+    }
+}
