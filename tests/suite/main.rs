@@ -2,3 +2,5 @@
 
 mod login;
 mod logs;
+mod refusals;
+mod startup;
