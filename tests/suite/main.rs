@@ -3,5 +3,6 @@
 mod keys;
 mod login;
 mod logs;
+mod oidc;
 mod refusals;
 mod startup;
