@@ -26,6 +26,7 @@ pub mod wait;
 
 pub use proxy::{Proxy, ProxyBuilder};
 pub use raw::{Message, Raw, message, startup};
+pub use session::WHO;
 pub use stage::Stage;
 pub use tls::Authority;
 pub use token::{AUDIENCE, Token, now};

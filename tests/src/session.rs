@@ -12,11 +12,25 @@ use crate::raw::{Message, Raw};
 use crate::stage::Stage;
 use crate::wait;
 
+/// A query for the session's subject, role and login.
+pub const WHO: &str = "SELECT concat_ws(' ', coalesce(auth.user_id(), 'nobody'), current_user, session_user)";
+
 impl Proxy {
     /// A session as `authenticated`.
     pub async fn session(&self, token: &impl Display) -> Raw {
         let mut raw = self.raw().await;
         raw.log_in(&token.to_string()).await;
+        raw
+    }
+
+    /// The same with startup parameters; a `database` among them goes before the stage's.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn session_with(&self, token: &impl Display, parameters: &[(&str, &str)]) -> Raw {
+        let mut raw = self.raw().await;
+        let greeting = raw.log_in_with(&token.to_string(), parameters).await;
+        assert_eq!(greeting.last().map(|message| message.tag), Some(b'Z'), "{greeting:?}");
         raw
     }
 
@@ -45,9 +59,36 @@ impl Raw {
     /// If there is none.
     pub async fn value(&mut self, sql: &str) -> String {
         let answer = self.query(sql).await;
-        let row = answer.iter().find(|message| message.tag == b'D').unwrap_or_else(|| panic!("a row: {answer:?}"));
-        // The number of columns, the length of the first, its text.
-        String::from_utf8(row.body[6..].to_vec()).expect("text")
+        Message::values(&answer).pop().unwrap_or_else(|| panic!("a row: {answer:?}"))
+    }
+
+    /// The session's subject, role and login.
+    pub async fn who(&mut self) -> String {
+        self.value(WHO).await
+    }
+
+    /// Sends these requests in one write, and returns the answers up to each of so many ReadyForQuery.
+    pub async fn answers(&mut self, requests: &[u8], count: usize) -> Vec<Vec<Message>> {
+        self.send(requests).await;
+        let mut answers = Vec::with_capacity(count);
+        for _ in 0..count {
+            answers.push(self.until_ready().await);
+        }
+        answers
+    }
+
+    /// Logs in as `authenticated` with startup parameters, up to the first ReadyForQuery or the end; returns what came
+    /// behind the request for the password. A `database` among the parameters goes before the stage's.
+    pub async fn log_in_with(&mut self, token: &str, parameters: &[(&str, &str)]) -> Vec<Message> {
+        let mut all = vec![("user", "authenticated")];
+        if parameters.iter().all(|(name, _)| *name != "database") {
+            all.push(("database", database::DATABASE));
+        }
+        self.startup(&[&all, parameters].concat()).await;
+        let request = self.receive().await;
+        assert_eq!(request.as_ref().map(|message| message.tag), Some(b'R'), "{request:?}");
+        self.message(b'p', &[token.as_bytes(), &[0]].concat()).await;
+        self.until_ready().await
     }
 
     /// The process id of the server behind it.
@@ -60,6 +101,17 @@ impl Message {
     /// The tags of messages, a letter each.
     pub fn tags(messages: &[Self]) -> String {
         messages.iter().map(|message| char::from(message.tag)).collect()
+    }
+
+    /// The first column of each row among them, as far as it is text and not NULL.
+    pub fn values(messages: &[Self]) -> Vec<String> {
+        let rows = messages.iter().filter(|message| message.tag == b'D');
+        rows.filter_map(|row| {
+            // Behind the number of columns, the length of the first; -1 is NULL.
+            let length = usize::try_from(i32::from_be_bytes(row.body.get(2..6)?.try_into().ok()?)).ok()?;
+            String::from_utf8(row.body.get(6..6 + length)?.to_vec()).ok()
+        })
+        .collect()
     }
 }
 

@@ -124,6 +124,31 @@ impl Stage {
         client
     }
 
+    /// A database of a test's own without the schema `auth`: its name, and the superuser in it.
+    pub async fn bare_database(&self) -> (String, Client) {
+        let name = format!("lab_{}", random_hex(4));
+        self.superuser().await.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
+        let superuser = self.superuser_of(&name).await;
+        (name, superuser)
+    }
+
+    /// A database of a test's own with the schema `auth` and the stage's key.
+    pub async fn database(&self) -> (String, Client) {
+        // The script changes who is a member of a role, which is the whole server's.
+        static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+        let (name, superuser) = self.bare_database().await;
+        let alone = ONE_AT_A_TIME.lock().await;
+        superuser.batch_execute(sql::INSTALL).await.expect("the schema auth");
+        drop(alone);
+        let (inner, outer) = sql::pads(&signing_key());
+        let key = superuser.execute(sql::INSERT_KEY, &[&sql::kid(&signing_key()), &&inner[..], &&outer[..]]).await;
+        key.expect("a key");
+        let grant = "GRANT EXECUTE ON FUNCTION auth.pgusher_init TO authenticated, anonymous";
+        superuser.batch_execute(grant).await.expect("a grant");
+        (name, superuser)
+    }
+
     /// The port of Postgres on 127.0.0.1, which its certificate calls `localhost`.
     pub fn postgres_port(&self) -> u16 {
         self.postgres.port()
@@ -142,7 +167,7 @@ impl Stage {
 
 /// The database, and the files with which a proxy reaches it.
 async fn set_up(postgres: &Postgres, files: &Path) {
-    let key: [u8; 32] = std::array::from_fn(|index| index as u8 * 7);
+    let key = signing_key();
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     write_private(&files.join("claims.secret"), &hex).expect("a file");
     let logins = ROLES.map(|role| (role, format!("pgusher_{role}"), random_hex(16)));
@@ -151,4 +176,9 @@ async fn set_up(postgres: &Postgres, files: &Path) {
     for (role, _, password) in &logins {
         write_private(&files.join(format!("{role}.password")), password).expect("a file");
     }
+}
+
+/// The key that claims are signed with.
+fn signing_key() -> [u8; 32] {
+    std::array::from_fn(|index| index as u8 * 7)
 }
