@@ -18,6 +18,12 @@ fn is_peer(value: &Value) -> bool {
     value.as_str().and_then(|peer| peer.parse().ok()).is_some_and(|peer: SocketAddr| peer.ip().is_loopback())
 }
 
+/// What of this token is in this text: every 20 bytes of it count.
+fn parts_in(token: &str, text: &str) -> Vec<String> {
+    let parts = token.as_bytes().windows(20).map(|part| String::from_utf8_lossy(part).into_owned());
+    parts.filter(|part| text.contains(part)).collect()
+}
+
 #[tokio::test]
 async fn a_login_is_one_line_that_says_who_as_what_and_from_where() {
     let stage = Stage::get();
@@ -79,11 +85,27 @@ async fn no_part_of_a_token_is_ever_logged() {
 
     let log = proxy.log().concat();
     assert!(log.matches("connection refused").count() == 6 && log.contains("alice"), "{log}");
-    for token in bad.iter().chain([&good]).map(ToString::to_string) {
-        let parts = token.as_bytes().windows(20).map(String::from_utf8_lossy);
-        assert_eq!(parts.filter(|part| log.contains(&**part)).collect::<Vec<_>>(), [""; 0]);
+    for token in bad.iter().chain([&good]) {
+        assert_eq!(parts_in(&token.to_string(), &log), [""; 0]);
     }
     assert!(!log.contains("mallory") && !log.contains("private.example"), "unverified or personal: {log}");
+}
+
+#[tokio::test]
+async fn a_token_in_the_wrong_place_is_neither_logged_nor_sent_back() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).set("upstream.databases", "neondb").start().await;
+    let token = stage.token("alice").to_string();
+    let config = || proxy.config(&token);
+    let as_user = proxy.refused_with(config().user(&token)).await;
+    let as_database = proxy.refused_with(config().dbname(&token)).await;
+    let as_option = proxy.refused_with(config().options(&token)).await;
+    let as_named_option = proxy.refused_with(config().options(format!("token={token}"))).await;
+
+    assert_eq!((as_user.code().code(), as_user.hint()), ("42622", Some("Send the token as the password.")));
+    let answers = format!("{as_user:?} {as_database:?} {as_option:?} {as_named_option:?}");
+    proxy.logs("token=").await;
+    assert_eq!(parts_in(&token, &format!("{answers} {}", proxy.log().concat())), [""; 0]);
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use wire::stream::Stream;
 use crate::error::Error;
 use crate::proxy::Proxy;
 
+/// The longest name of a role or a database (Postgres's `NAMEDATALEN`, less its terminator).
+pub(crate) const LONGEST_NAME: usize = 63;
+
 /// The names that protocol options begin with.
 const PROTOCOL_OPTION: &str = "_pq_.";
 
@@ -43,6 +46,9 @@ pub(crate) async fn requested(client: &mut Stream, startup: &Startup, proxy: &Pr
     })?;
     let role = startup.get("user").filter(|user| !user.is_empty()).ok_or(Error::NoUser)?;
     let database = startup.get("database").filter(|name| !name.is_empty()).unwrap_or(role);
+    if role.len().max(database.len()) > LONGEST_NAME {
+        return Err(Error::NameTooLong);
+    }
     if !proxy.upstream.databases.allows(database) {
         return Err(Error::Database(database.to_owned()));
     }

@@ -13,6 +13,7 @@ use wire::frame::Tag;
 use wire::message::{self, Report};
 use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
+use crate::authenticate::LONGEST_NAME;
 use crate::relay::Broken;
 
 /// Why a connection ends.
@@ -45,6 +46,9 @@ pub(crate) enum Error {
     /// No `user`.
     #[error("no role was asked for")]
     NoUser,
+    /// A role or database whose name is longer than Postgres has any: a token, perhaps, so it is not told.
+    #[error("a role or database name of more than {LONGEST_NAME} bytes")]
+    NameTooLong,
     /// A token may not travel in clear.
     #[error("TLS is required")]
     TlsRequired {
@@ -166,6 +170,9 @@ impl Error {
             Self::Replication => Refusal::new("0A000", self.to_string()),
             Self::NoUser => Refusal::new("28000", "no role specified in the startup packet")
                 .hint("Give the role to connect as for the user name."),
+            Self::NameTooLong => Refusal::new("42622", "role or database name too long")
+                .detail(format!("Names have at most {LONGEST_NAME} bytes."))
+                .hint("Send the token as the password."),
             Self::TlsRequired { available } => tls_required(*available),
             Self::Parameter(error) => Refusal::new("42501", "startup parameter refused").detail(error.to_string()),
             Self::Database(name) => Refusal::new("3D000", format!("database \"{name}\" does not exist")),

@@ -16,7 +16,7 @@ pub(crate) fn parse_options(options: &str) -> Result<Vec<(String, String)>, Para
         let setting = setting.as_deref().and_then(|setting| setting.split_once('='));
         match setting {
             Some((name, value)) if !name.is_empty() => settings.push((name.replace('-', "_"), value.to_owned())),
-            _ => return Err(ParameterError::Option(word)),
+            _ => return Err(ParameterError::Option(shown(&word))),
         }
     }
     Ok(settings)
@@ -39,6 +39,15 @@ fn split(options: &str) -> Vec<String> {
             }
         }
         words.push(word);
+    }
+}
+
+/// As much of a word as a switch may have: what is longer may be a secret in the wrong place.
+fn shown(word: &str) -> String {
+    const LONGEST: usize = 16;
+    match word.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.to_owned(),
     }
 }
 
@@ -85,5 +94,11 @@ mod tests {
         {
             assert!(matches!(parse_options(options), Err(ParameterError::Option(_))), "{options:?}");
         }
+    }
+
+    #[test]
+    fn a_long_word_is_not_repeated_in_full() {
+        let refused = parse_options("token=eyJhbGciOiJFUzI1NiJ9");
+        assert_eq!(refused, Err(ParameterError::Option("token=eyJhbGciOi…".to_owned())));
     }
 }
