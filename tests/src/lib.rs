@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod demo;
 mod proxy;
 mod raw;
 pub mod request;
@@ -24,7 +25,8 @@ mod tls;
 mod token;
 pub mod wait;
 
-pub use proxy::{Proxy, ProxyBuilder};
+pub use demo::Demo;
+pub use proxy::{Proxy, ProxyBuilder, binary};
 pub use raw::{Message, Raw, message, startup};
 pub use session::WHO;
 pub use stage::Stage;

@@ -272,7 +272,10 @@ fn listening_at(line: &str) -> Option<String> {
 }
 
 /// The binary, built from the sources as they are now.
-fn binary() -> &'static Path {
+///
+/// # Panics
+/// If it does not build.
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let built =
