@@ -58,6 +58,8 @@ pub enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(ConfigArgs),
     /// Start a throwaway Postgres, an issuer, tables with Row-Level Security and the proxy
+    ///
+    /// Prints lines to paste and runs until Ctrl-C; then everything is removed, except what --data keeps.
     Demo(DemoArgs),
     /// Mint a token of the demo's issuer, or explain why a token is accepted or refused
     #[command(subcommand)]
@@ -103,10 +105,10 @@ pub struct DemoArgs {
     /// Keep the database in this directory and use it again at the next start
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The directory of Postgres's programs (initdb, postgres, pg_ctl)
+    /// The directory of Postgres's programs; by default PATH and the usual places are searched, newest first
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
-    /// Write shell assignments (PGHOST, PGPORT, ALICE, BOB …) to this file when everything is ready
+    /// Write shell assignments (PGHOST, PGPORT, ALICE, BOB …) to this file when ready; removed at the end
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
 }
