@@ -1,5 +1,6 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
+mod command_line;
 mod demo;
 mod keys;
 mod login;
