@@ -12,7 +12,8 @@ use crate::stage::Stage;
 /// The audience that proxies of the tests demand.
 pub const AUDIENCE: &str = "pgusher-tests";
 
-/// A token in the making. Its `Display` is the signed token.
+/// A token in the making. Its `Display` signs it, each time anew: where it has to be the same token twice, keep the
+/// text.
 #[derive(Clone)]
 pub struct Token<'a> {
     stage: &'a Stage,

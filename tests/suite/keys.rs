@@ -1,11 +1,12 @@
 //! An issuer's keys as they come, change and go, and what logins notice of it.
 
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, Header};
 use pgusher::demo::issuer::Issuer;
 use pgusher::demo::keys::SigningKey;
 use pgusher_tests::{Proxy, ProxyBuilder, Stage, Token, wait};
@@ -87,7 +88,7 @@ fn token<'a>(stage: &'a Stage, subject: &str, key: &'a SigningKey) -> Token<'a> 
 }
 
 /// What an unsuccessful login is told.
-async fn told(proxy: &Proxy, token: &Token<'_>) -> String {
+async fn told(proxy: &Proxy, token: &impl Display) -> String {
     proxy.refused(token).await.detail().unwrap_or_default().to_owned()
 }
 
@@ -97,7 +98,7 @@ async fn a_new_key_works_at_once_and_a_withdrawn_one_no_longer() {
     let (old, new) = (new_key(), new_key());
     let server = KeyServer::start(&[&old]).await;
     let proxy = proxy_of(stage, &server).start().await;
-    let (before, after) = (token(stage, "alice", &old), token(stage, "alice", &new));
+    let (before, after) = (token(stage, "alice", &old).to_string(), token(stage, "alice", &new));
     let session = proxy.connect(&before).await;
 
     server.publish(Some(document(&[&new])));
@@ -114,21 +115,24 @@ async fn a_flood_of_unknown_keys_costs_the_issuer_next_to_nothing() {
     let key = new_key();
     let server = KeyServer::start(&[&key]).await;
     let proxy = Arc::new(proxy_of(stage, &server).start().await);
+    let attempt = async |proxy: &Proxy, attempt: usize| {
+        let header = Header { kid: Some(format!("k{attempt}")), ..stage.keys[0].header() };
+        told(proxy, &stage.token("mallory").claim("iss", ISSUER).signed_as(&stage.keys[0], header)).await
+    };
     let mut flood = JoinSet::new();
-    for attempt in 0..50 {
+    for number in 0..50 {
         let proxy = proxy.clone();
-        flood.spawn(async move {
-            let header = jsonwebtoken::Header { kid: Some(format!("k{attempt}")), ..stage.keys[0].header() };
-            let token = stage.token("mallory").claim("iss", ISSUER).signed_as(&stage.keys[0], header);
-            told(&proxy, &token).await
-        });
+        flood.spawn(async move { attempt(&proxy, number).await });
     }
 
     for subject in ["alice", "bob", "carol"] {
         proxy.connect(&token(stage, subject, &key)).await;
     }
 
-    let answers = flood.join_all().await;
+    let mut answers = flood.join_all().await;
+    for number in 50..60 {
+        answers.push(attempt(&proxy, number).await);
+    }
     assert!(answers.iter().all(|answer| answer.starts_with("provider issuer: no key with id \"k")), "{answers:?}");
     assert!((2..=FEW).contains(&server.requests()), "{}", server.requests());
 }

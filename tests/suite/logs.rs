@@ -66,19 +66,18 @@ async fn no_part_of_a_token_is_ever_logged() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).set("log.level", "trace").start().await;
     let secret = |subject| stage.token(subject).claim("email", "somebody@private.example");
-    let good = secret("alice");
+    let good = secret("alice").to_string();
     let bad = [secret("mallory").expired(), secret("mallory").claim("aud", "x"), secret("mallory").claim("iss", "x")];
-    let cut = good.to_string()[..300].to_owned();
-    let with_prefix = format!("Bearer {good}");
+    let bad = bad.map(|token| token.to_string());
 
     drop(proxy.connect(&good).await);
-    for token in bad.iter().map(ToString::to_string).chain([cut, with_prefix]) {
-        proxy.refused(&token).await;
+    for token in bad.iter().chain([&good[..300].to_owned(), &format!("Bearer {good}")]) {
+        proxy.refused(token).await;
     }
     let mut pasted = proxy.raw().await;
     pasted.startup(&[("user", "authenticated"), ("database", "neondb")]).await;
     pasted.receive().await;
-    pasted.send(&message(b'p', good.to_string().as_bytes())).await;
+    pasted.send(&message(b'p', good.as_bytes())).await;
     pasted.receive().await;
     proxy.logs("client left").await;
     proxy.logs("not one zero-terminated").await;
@@ -86,7 +85,7 @@ async fn no_part_of_a_token_is_ever_logged() {
     let log = proxy.log().concat();
     assert!(log.matches("connection refused").count() == 6 && log.contains("alice"), "{log}");
     for token in bad.iter().chain([&good]) {
-        assert_eq!(parts_in(&token.to_string(), &log), [""; 0]);
+        assert_eq!(parts_in(token, &log), [""; 0]);
     }
     assert!(!log.contains("mallory") && !log.contains("private.example"), "unverified or personal: {log}");
 }
