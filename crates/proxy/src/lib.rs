@@ -11,6 +11,7 @@ pub mod listener;
 pub mod serve;
 
 mod admission;
+mod alarm;
 mod authenticate;
 mod cancel;
 mod client;

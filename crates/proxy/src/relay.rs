@@ -16,6 +16,7 @@ use wire::lane::{Lane, Verdict};
 use wire::owed::{Answer, Owed};
 use wire::stream::Stream;
 
+use crate::alarm::Alarm;
 use crate::upkeep::{self, Upkeep};
 
 /// How long a client may take to read its last message.
@@ -103,17 +104,18 @@ impl Relay {
         when_idle: impl Future<Output = R>,
         at_once: impl Future<Output = R>,
     ) -> End<R> {
-        let (mut when_idle, mut at_once) = (pin!(when_idle), pin!(at_once));
+        let (when_idle, at_once) = (pin!(when_idle), pin!(at_once));
+        let (mut when_idle, mut at_once) = (Alarm::new(when_idle), Alarm::new(at_once));
         let mut asked = None;
         std::future::poll_fn(|cx| {
             if let Err(end) = self.pump(cx) {
                 return Poll::Ready(end);
             }
-            if let Poll::Ready(reason) = at_once.as_mut().poll(cx) {
+            if let Poll::Ready(reason) = Pin::new(&mut at_once).poll(cx) {
                 return Poll::Ready(End::Asked(reason));
             }
             if asked.is_none()
-                && let Poll::Ready(reason) = when_idle.as_mut().poll(cx)
+                && let Poll::Ready(reason) = Pin::new(&mut when_idle).poll(cx)
             {
                 asked = Some(reason);
             }
@@ -148,14 +150,18 @@ impl Relay {
     /// Moves what can be moved, until both directions wait.
     fn pump<R>(&mut self, cx: &mut Context<'_>) -> Result<(), End<R>> {
         loop {
-            let up = self.pump_up(cx)?;
-            let down = self.pump_down(cx)?;
-            if !up && !down {
+            while self.pump_up(cx)? {}
+            while self.pump_down(cx)? {}
+            // What the server answered may let something go up. Nothing else of the one depends on the other.
+            let more = self.upkeep.is_due(&self.owed) && self.up.at_boundary() && !self.up_closed;
+            if !more {
                 return Ok(());
             }
         }
     }
 
+    /// Moves what there is. Whether it was something: then there may be more, and the socket must be asked until it
+    /// says that it will wake us.
     fn pump_up<R>(&mut self, cx: &mut Context<'_>) -> Result<bool, End<R>> {
         let mut moved = false;
         if self.listening {
@@ -171,13 +177,14 @@ impl Relay {
         }
         self.scan_up().map_err(End::ClientBroke)?;
         match self.up.poll_drain(cx, &mut self.server) {
-            Poll::Ready(Ok(())) if !self.listening && !self.upkeep.holds_back(&self.owed) => {
-                // The server answers what it has got, and then closes.
-                self.up_closed = Pin::new(&mut self.server).poll_shutdown(cx).is_ready();
-            }
+            Poll::Ready(Ok(written)) => moved |= written > 0,
             // It may have said why before it went: that is still to be read.
             Poll::Ready(Err(_)) => self.up_closed = true,
-            Poll::Ready(Ok(())) | Poll::Pending => {}
+            Poll::Pending => return Ok(moved),
+        }
+        if !self.listening && !self.upkeep.holds_back(&self.owed) {
+            // The server answers what it has got, and then closes.
+            self.up_closed |= Pin::new(&mut self.server).poll_shutdown(cx).is_ready();
         }
         Ok(moved)
     }
@@ -218,9 +225,9 @@ impl Relay {
         }
         self.scan_down()?;
         match self.down.poll_drain(cx, &mut self.client) {
-            Poll::Ready(Ok(())) => match self.down_closed.take() {
+            Poll::Ready(Ok(written)) => match self.down_closed.take() {
                 Some(cause) => Err(self.server_end(cause)),
-                None => Ok(moved),
+                None => Ok(moved || written > 0),
             },
             Poll::Ready(Err(error)) => Err(End::ClientLost(error)),
             Poll::Pending => Ok(moved),

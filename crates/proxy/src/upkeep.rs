@@ -66,6 +66,11 @@ impl Upkeep {
         self.lost != Lost::Nothing && owed.settles_unaided() && (!owed.is_settled() || self.is_due(owed))
     }
 
+    /// Whether init can be sent now. In a failed transaction nothing runs but its end.
+    pub(crate) fn is_due(&self, owed: &Owed) -> bool {
+        self.lost != Lost::Nothing && owed.is_settled() && owed.status() != TxStatus::Failed
+    }
+
     /// The flight to send now, if one is due: its frames, and the tags to note as owed.
     pub(crate) fn take_due(&mut self, owed: &Owed) -> Option<Flight> {
         if !self.is_due(owed) {
@@ -81,11 +86,6 @@ impl Upkeep {
         self.tentative = owed.status() == TxStatus::Open;
         self.lost = Lost::Nothing;
         Some(flight)
-    }
-
-    /// In a failed transaction nothing runs but its end.
-    fn is_due(&self, owed: &Owed) -> bool {
-        self.lost != Lost::Nothing && owed.is_settled() && owed.status() != TxStatus::Failed
     }
 
     fn lose(&mut self, lost: Lost) {

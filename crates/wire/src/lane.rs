@@ -58,22 +58,36 @@ impl Lane {
     /// What the socket says.
     pub fn poll_fill<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, from: &mut R) -> Poll<io::Result<usize>> {
         if self.buffer.is_empty() {
-            self.buffer = borrow();
-        } else if self.end == self.buffer.len() {
+            return self.poll_fill_borrowed(cx, from);
+        }
+        if self.end == self.buffer.len() {
             self.compact();
         }
         if self.end == self.buffer.len() {
             return Poll::Pending;
         }
-        // Not read again until the socket wakes us: a read that leaves room has emptied the socket, and tokio
-        // remembers that without asking the kernel.
-        let mut space = ReadBuf::new(&mut self.buffer[self.end..]);
-        let read = Pin::new(from).poll_read(cx, &mut space).map_ok(|()| space.filled().len());
-        if let Poll::Ready(Ok(count)) = read {
-            self.end += count;
-        }
-        self.release_if_empty();
-        read
+        let count = ready!(read(cx, from, &mut self.buffer[self.end..]))?;
+        self.end += count;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads into a spare buffer, and keeps it only if something came: most often nothing does.
+    fn poll_fill_borrowed<R: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+    ) -> Poll<io::Result<usize>> {
+        SPARE.with_borrow_mut(|spare| {
+            let mut buffer = spare.pop().unwrap_or_else(|| vec![0; CHUNK]);
+            let count = read(cx, from, &mut buffer);
+            match count {
+                Poll::Ready(Ok(1..)) => self.buffer = buffer,
+                _ => spare.push(buffer),
+            }
+            let count = ready!(count)?;
+            self.end = count;
+            Poll::Ready(Ok(count))
+        })
     }
 
     /// Judges every frame that has arrived. The judge gets the header and as much of the body as `peek` asks for
@@ -108,17 +122,20 @@ impl Lane {
         }
     }
 
-    /// Writes what has been judged, and flushes once that is dry. `Ready` means that nothing of it is left.
+    /// Writes what has been judged, and flushes once that is dry. `Ready` means that nothing of it is left, and tells
+    /// how many bytes were written now.
     ///
     /// # Errors
     /// What the socket says.
-    pub fn poll_drain<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<io::Result<()>> {
+    pub fn poll_drain<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<io::Result<usize>> {
+        let mut written = 0;
         while self.sent < self.seen {
             let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer[self.sent..self.seen]))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += count;
+            written += count;
             self.unflushed = true;
         }
         self.release_if_empty();
@@ -126,7 +143,7 @@ impl Lane {
             ready!(Pin::new(to).poll_flush(cx))?;
             self.unflushed = false;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(written))
     }
 
     /// Puts bytes of ours behind what has been judged and before what has not.
@@ -187,11 +204,19 @@ impl Lane {
     }
 
     fn release_if_empty(&mut self) {
-        if self.sent == self.end {
+        if self.sent == self.end && !self.buffer.is_empty() {
             (self.sent, self.seen, self.end) = (0, 0, 0);
             give_back(std::mem::take(&mut self.buffer));
         }
     }
+}
+
+/// Not called again until the socket wakes us, where it leaves room: then it has emptied the socket, and tokio
+/// remembers that without asking the kernel.
+fn read<R: AsyncRead + Unpin>(cx: &mut Context<'_>, from: &mut R, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut space = ReadBuf::new(into);
+    ready!(Pin::new(from).poll_read(cx, &mut space))?;
+    Poll::Ready(Ok(space.filled().len()))
 }
 
 fn borrow() -> Vec<u8> {
