@@ -216,17 +216,28 @@ async fn a_database_that_is_not_there_or_not_served_does_not_exist() {
     assert_eq!(format!("{} {} | ", absent.code().code(), absent.message()), refusal("absent"));
 
     let proxy = Proxy::builder(stage).set("upstream.databases", "neondb").start().await;
-    let answer = answer_to(&proxy, &startup(3 << 16, &[USER, ("database", "postgres")])).await;
-    assert_eq!(words(&answer), refusal("postgres"));
+    let unserved = proxy.refused_with(proxy.config(&stage.token("alice")).dbname("postgres")).await;
+    assert_eq!(format!("{} {} | ", unserved.code().code(), unserved.message()), refusal("postgres"));
     proxy.connect(&stage.token("alice")).await;
+}
+
+#[tokio::test]
+async fn which_databases_are_served_is_not_for_strangers() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).set("upstream.databases", "neondb").start().await;
+    for database in ["neondb", "postgres", "absent"] {
+        let error = proxy.refused_with(proxy.config(&stage.token("alice").expired()).dbname(database)).await;
+        assert_eq!(error.code().code(), "28P01", "{database}");
+    }
 }
 
 #[tokio::test]
 async fn the_database_is_the_roles_namesake_unless_named() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).set("upstream.databases", "neondb").start().await;
-    let answer = answer_to(&proxy, &startup(3 << 16, &[USER])).await;
-    assert_eq!(words(&answer), "3D000 database \"authenticated\" does not exist | ");
+    let mut client = proxy.raw().await;
+    client.startup(&[("user", "anonymous")]).await;
+    assert_eq!(words(&client.receive().await.expect("an answer")), "3D000 database \"anonymous\" does not exist | ");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(crate) struct Request {
 ///
 /// # Errors
 /// [`Error`] for what cannot be had here by anyone.
-pub(crate) async fn requested(client: &mut Stream, startup: &Startup, proxy: &Proxy) -> Result<Request, Error> {
+pub(crate) async fn requested(client: &mut Stream, startup: &Startup) -> Result<Request, Error> {
     if startup.version.major != Version::V3_0.major {
         return Err(Error::Version(startup.version));
     }
@@ -48,9 +48,6 @@ pub(crate) async fn requested(client: &mut Stream, startup: &Startup, proxy: &Pr
     let database = startup.get("database").filter(|name| !name.is_empty()).unwrap_or(role);
     if role.len().max(database.len()) > LONGEST_NAME {
         return Err(Error::NameTooLong);
-    }
-    if !proxy.upstream.databases.allows(database) {
-        return Err(Error::Database(database.to_owned()));
     }
     Ok(Request { version, role: role.to_owned(), database: database.to_owned(), parameters })
 }
@@ -77,11 +74,18 @@ pub(crate) async fn authenticate(client: &mut Stream, request: &Request, proxy: 
     if !private {
         return Err(Error::TlsRequired { available: proxy.tls.is_some() });
     }
-    if proxy.anonymous.as_ref() == Some(&request.role) {
-        return Ok(Identity::anonymous(&*request.role));
+    let identity = if proxy.anonymous.as_ref() == Some(&request.role) {
+        Identity::anonymous(&*request.role)
+    } else {
+        let token = ask_for_token(client).await?;
+        proxy.verifier.verify(&token, &request.role).await.map_err(Error::Token)?
+    };
+    // Only now: which databases there are is not for strangers.
+    if proxy.upstream.databases.allows(&request.database) {
+        Ok(identity)
+    } else {
+        Err(Error::Database(request.database.clone()))
     }
-    let token = ask_for_token(client).await?;
-    proxy.verifier.verify(&token, &request.role).await.map_err(Error::Token)
 }
 
 async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {

@@ -17,6 +17,7 @@ use wire::owed::{Answer, Owed};
 use wire::stream::Stream;
 
 use crate::alarm::Alarm;
+use crate::client;
 use crate::upkeep::{self, Upkeep};
 
 /// How long a client may take to read its last message.
@@ -127,15 +128,17 @@ impl Relay {
         .await
     }
 
-    /// Tells the client why it ends, if a message fits in where its stream stands, and closes both sides.
+    /// Tells the client why it ends, if there is something to say and a message fits in where its stream stands, and
+    /// closes both sides.
     pub(crate) async fn end_with(mut self, message: &[u8]) {
+        drop(self.server);
         if self.down.at_boundary() {
             self.down.insert(message);
             let told = std::future::poll_fn(|cx| self.down.poll_drain(cx, &mut self.client));
             // Whether it was read or not, this is over.
             let _ = tokio::time::timeout(FAREWELL, told).await;
         }
-        crate::client::close(self.client).await;
+        client::close(self.client).await;
     }
 
     /// Whether a request of the client's is under way, or a transaction open.

@@ -38,7 +38,7 @@ pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit,
     };
     let entering = async {
         let seat = proxy.admission.seat()?;
-        let request = requested(&mut client, &startup, &proxy).await?;
+        let request = requested(&mut client, &startup).await?;
         let identity = authenticate(&mut client, &request, &proxy).await?;
         Ok((seat, request, identity))
     };
@@ -112,10 +112,8 @@ impl Session {
         {
             warn!(id, %error, "could not cancel what the session left running");
         }
-        match error.as_ref().and_then(|error| error.refusal(proxy.limits.auth_error_detail, id)) {
-            Some(refusal) => relay.end_with(&refusal.to_message()).await,
-            None => drop(relay),
-        }
+        let refusal = error.as_ref().and_then(|error| error.refusal(proxy.limits.auth_error_detail, id));
+        relay.end_with(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
         let reason = error.map_or_else(|| "client left".to_owned(), |error| error.to_string());
         info!(id, reason, "session ended");
     }
