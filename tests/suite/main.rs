@@ -6,5 +6,6 @@ mod keys;
 mod login;
 mod logs;
 mod oidc;
+mod readme;
 mod refusals;
 mod startup;
