@@ -32,6 +32,7 @@ pub struct ProxyBuilder<'a> {
     tls: bool,
     socket: bool,
     anonymous: bool,
+    signed: bool,
 }
 
 impl Proxy {
@@ -42,7 +43,15 @@ impl Proxy {
 
     /// One that is to differ.
     pub fn builder(stage: &Stage) -> ProxyBuilder<'_> {
-        ProxyBuilder { stage, settings: Vec::new(), tables: String::new(), tls: false, socket: false, anonymous: true }
+        ProxyBuilder {
+            stage,
+            settings: Vec::new(),
+            tables: String::new(),
+            tls: false,
+            socket: false,
+            anonymous: true,
+            signed: true,
+        }
     }
 
     /// Where it listens by TCP.
@@ -178,6 +187,13 @@ impl ProxyBuilder<'_> {
         self
     }
 
+    /// With claims as `request.jwt.claims`, in mode `claims`.
+    #[must_use]
+    pub fn plain_claims(mut self) -> Self {
+        self.signed = false;
+        self
+    }
+
     /// Starts it, and waits until it listens.
     ///
     /// # Panics
@@ -221,6 +237,7 @@ impl ProxyBuilder<'_> {
         let stage = self.stage;
         let file = |name: &str| stage.files().join(name).display().to_string();
         let socket = if self.socket { format!(", \"{}\"", directory.display()) } else { String::new() };
+        let signed = &format!("mode = \"signed\"\nsecret_file = \"{}\"", file("claims.secret"));
         let roles = ROLES.map(|role| {
             let password = file(&format!("{role}.password"));
             format!("[[role]]\nname = \"{role}\"\nlogin = \"pgusher_{role}\"\npassword_file = \"{password}\"\n")
@@ -233,8 +250,7 @@ postgres = ["127.0.0.1:0"{socket}]
 host = "127.0.0.1"
 port = {port}
 [claims]
-mode = "signed"
-secret_file = "{secret}"
+{claims}
 {roles}
 [[provider]]
 name = "issuer"
@@ -247,7 +263,7 @@ format = "json"
 level = "debug"
 {tls}{tables}"#,
             port = stage.postgres_port(),
-            secret = file("claims.secret"),
+            claims = if self.signed { signed } else { "mode = \"claims\"" },
             roles = roles.concat(),
             issuer = stage.issuer.url(),
             anonymous = if self.anonymous { "[anonymous]\nrole = \"anonymous\"" } else { "" },
