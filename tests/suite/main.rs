@@ -2,10 +2,12 @@
 
 mod command_line;
 mod demo;
+mod init;
 mod keys;
 mod login;
 mod logs;
 mod oidc;
 mod readme;
 mod refusals;
+mod resets;
 mod startup;

@@ -154,9 +154,12 @@ impl Relay {
     fn pump<R>(&mut self, cx: &mut Context<'_>) -> Result<(), End<R>> {
         loop {
             while self.pump_up(cx)? {}
+            let held = self.upkeep.holds_back(&self.owed);
             while self.pump_down(cx)? {}
-            // What the server answered may let something go up. Nothing else of the one depends on the other.
-            let more = self.upkeep.is_due(&self.owed) && self.up.at_boundary() && !self.up_closed;
+            // What the server answered may let something go up: session init, or a request that had to wait. Nothing
+            // else of the one depends on the other.
+            let due = self.upkeep.is_due(&self.owed) || held && !self.upkeep.holds_back(&self.owed);
+            let more = due && self.up.at_boundary() && !self.up_closed;
             if !more {
                 return Ok(());
             }
@@ -200,20 +203,18 @@ impl Relay {
             up.insert(&flight.bytes);
             flight.requests.iter().for_each(|tag| owed.sent(*tag, Answer::Swallow));
         }
-        up.scan(
-            |_| 0,
-            |Header { tag, .. }, _| {
-                if upkeep.holds_back(owed) {
-                    return Ok(Verdict::Hold);
-                }
-                match tag {
-                    frontend::TERMINATE => *listening = false,
-                    _ if !is_request(tag) => return Err(Broken::Tag(tag)),
-                    _ => owed.sent(tag, Answer::Forward),
-                }
-                Ok(Verdict::Forward)
-            },
-        )
+        up.scan(upkeep::request_head, |Header { tag, .. }, head| {
+            if upkeep.holds_back(owed) {
+                return Ok(Verdict::Hold);
+            }
+            match tag {
+                frontend::TERMINATE => *listening = false,
+                _ if !is_request(tag) => return Err(Broken::Tag(tag)),
+                _ => owed.sent(tag, Answer::Forward),
+            }
+            upkeep.requested(tag, head);
+            Ok(Verdict::Forward)
+        })
     }
 
     fn pump_down<R>(&mut self, cx: &mut Context<'_>) -> Result<bool, End<R>> {
@@ -245,7 +246,7 @@ impl Relay {
             match tag {
                 backend::DATA_ROW => {}
                 backend::COMMAND_COMPLETE => upkeep.completed(head),
-                backend::READY_FOR_QUERY => upkeep.ready(owed.status()),
+                backend::READY_FOR_QUERY => upkeep.ready(owed),
                 backend::PARAMETER_STATUS => note_parameter(upkeep, head),
                 backend::ERROR_RESPONSE => identity_lost |= answer == Answer::Swallow,
                 _ => {}

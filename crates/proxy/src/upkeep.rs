@@ -2,10 +2,13 @@
 //!
 //! Claims live in session state, and a client's own statements clear that: `RESET ALL`, `DISCARD ALL`, what a
 //! driver's pool sends between two users. The command tags tell, and session init is sent again before the client's
-//! next request. This is a convenience and no wall: a client that clears its claims unseen, inside a function say,
-//! is nobody until it resets again, and nobody's is the least that anyone has.
+//! next request, which waits until it has succeeded. A request that was sent together with the reset (Npgsql does that)
+//! has to wait for the tag before, so what begins like a reset is taken for one until it is answered. All this is a
+//! convenience and no wall: a client that clears its claims unseen, inside a function say, is nobody until it resets
+//! again, and nobody's is the least that anyone has.
 
 use upstream::{DefaultAccess, Flight, SessionInit};
+use wire::frame::{Tag, frontend};
 use wire::owed::{Owed, TxStatus};
 
 /// What a client's statements left of session init.
@@ -21,12 +24,24 @@ enum Lost {
 /// The longest command tag that [`Upkeep::completed`] wants to see.
 pub(crate) const TAG_HEAD: usize = b"ROLLBACK".len();
 
+/// How much of a request's body [`Upkeep::requested`] wants to see.
+pub(crate) fn request_head(tag: Tag) -> usize {
+    match tag {
+        frontend::QUERY => b"DISCARD".len(),
+        // The name of the statement comes first; nobody prepares a reset under one.
+        frontend::PARSE => b"\0DISCARD".len(),
+        _ => 0,
+    }
+}
+
 /// Watches over the claims of one session.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     /// Absent where there are no claims to keep.
     init: Option<SessionInit>,
     lost: Lost,
+    /// Under way is what looks like a reset, or session init: the next request waits for its answer.
+    doubtful: bool,
     /// The last init went into an open transaction, whose end may undo it.
     tentative: bool,
     access: DefaultAccess,
@@ -35,7 +50,21 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     /// For a server on which `init` has just been done.
     pub(crate) fn new(init: Option<SessionInit>, access: DefaultAccess) -> Self {
-        Self { init, lost: Lost::Nothing, tentative: false, access }
+        Self { init, lost: Lost::Nothing, doubtful: false, tentative: false, access }
+    }
+
+    /// A request goes to the server; `head` is the beginning of its body.
+    pub(crate) fn requested(&mut self, tag: Tag, head: &[u8]) {
+        if self.init.is_none() {
+            return;
+        }
+        let statement = match tag {
+            frontend::QUERY => head,
+            frontend::PARSE => head.strip_prefix(b"\0").unwrap_or_default(),
+            _ => return,
+        };
+        let begins = |word: &[u8]| statement.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+        self.doubtful |= begins(b"RESET") || begins(b"DISCARD");
     }
 
     /// A statement completed; `tag` is the beginning of its command tag.
@@ -49,8 +78,9 @@ impl Upkeep {
     }
 
     /// The server is ready for the next request.
-    pub(crate) fn ready(&mut self, status: TxStatus) {
-        if self.tentative && status == TxStatus::Idle {
+    pub(crate) fn ready(&mut self, owed: &Owed) {
+        self.doubtful &= !owed.is_settled();
+        if self.tentative && owed.status() == TxStatus::Idle {
             self.lose(Lost::Claims);
         }
     }
@@ -63,7 +93,9 @@ impl Upkeep {
     /// Whether the client's next request has to wait until the server has answered all before it. Only where the
     /// server will do so without another byte from the client.
     pub(crate) fn holds_back(&self, owed: &Owed) -> bool {
-        self.lost != Lost::Nothing && owed.settles_unaided() && (!owed.is_settled() || self.is_due(owed))
+        let answered = owed.is_settled();
+        let waits = if answered { self.is_due(owed) } else { self.doubtful || self.lost != Lost::Nothing };
+        waits && owed.settles_unaided()
     }
 
     /// Whether init can be sent now. In a failed transaction nothing runs but its end.
@@ -85,6 +117,7 @@ impl Upkeep {
         let flight = self.init.as_ref()?.flight(access);
         self.tentative = owed.status() == TxStatus::Open;
         self.lost = Lost::Nothing;
+        self.doubtful = true;
         Some(flight)
     }
 
