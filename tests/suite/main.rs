@@ -1,7 +1,9 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
+mod claims;
 mod command_line;
 mod demo;
+mod expiry;
 mod init;
 mod keys;
 mod login;
@@ -10,4 +12,5 @@ mod oidc;
 mod readme;
 mod refusals;
 mod resets;
+mod roles;
 mod startup;

@@ -1,0 +1,187 @@
+//! Roles: what a client reaches that leaves the role it was given, and what it can leave behind for others.
+
+use pgusher_tests::{Message, Proxy, Raw, Stage};
+
+/// The SQLSTATE of the answer; of one without an error, `00000`.
+async fn state(client: &mut Raw, sql: &str) -> String {
+    let answer = client.query(sql).await;
+    answer.iter().find(|message| message.tag == b'E').map_or_else(|| "00000".to_owned(), Message::sqlstate)
+}
+
+/// Ways back to the login role, none of which anything can take from a client.
+const WAYS_TO_THE_LOGIN: [&str; 8] = [
+    "SET ROLE NONE",
+    "SET SESSION ROLE 'none'",
+    "SET LOCAL ROLE NONE",
+    "SET SESSION AUTHORIZATION pgusher_authenticated",
+    "SELECT set_config('role', 'none', false)",
+    "DO $$ BEGIN EXECUTE 'SET ROLE ' || 'NONE'; END $$",
+    "SELECT query_to_xml($$SELECT set_config('role', 'none', false)$$, true, true, '')",
+    "SET role = pgusher_authenticated",
+];
+
+/// Roles that are not this client's.
+const OTHER_ROLES: [&str; 6] =
+    ["anonymous", "pgusher_anonymous", "pgusher_auth", "neondb_owner", "pg_read_all_data", "pg_signal_backend"];
+
+#[tokio::test]
+async fn whoever_goes_back_to_the_login_role_finds_nothing_there() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let token = stage.token("alice");
+    for way in WAYS_TO_THE_LOGIN {
+        let mut client = proxy.session(&token).await;
+        client.query("BEGIN").await;
+        assert_eq!(state(&mut client, way).await, "00000", "{way}");
+        assert_eq!(client.value("SELECT current_user").await, "pgusher_authenticated", "{way}");
+        client.query("SAVEPOINT here").await;
+        for beyond in [
+            "SELECT FROM todos",
+            "SELECT FROM posts",
+            "INSERT INTO todos (task) VALUES ('x')",
+            "CREATE TABLE public.mine ()",
+            "CREATE SCHEMA mine",
+            "SELECT auth.pgusher_init('', '')",
+            "TABLE auth.keys",
+            "SELECT FROM pg_authid",
+            "SELECT pg_read_file('PG_VERSION')",
+            "COPY (SELECT 1) TO PROGRAM 'true'",
+            "CREATE ROLE mine",
+            "GRANT authenticated TO anonymous",
+            "ALTER ROLE authenticated LOGIN PASSWORD 'mine'",
+            "ALTER ROLE pgusher_anonymous PASSWORD 'mine'",
+            "ALTER ROLE pgusher_anonymous SET search_path = mine",
+            "ALTER DATABASE neondb SET search_path = mine",
+            "COMMENT ON ROLE authenticated IS 'mine'",
+        ] {
+            assert_eq!(state(&mut client, beyond).await, "42501", "{way}; {beyond}");
+            client.query("ROLLBACK TO here").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_other_role_is_within_reach_from_either() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut client = proxy.session(&stage.token("alice")).await;
+    for start in ["RESET ROLE", "SET ROLE NONE"] {
+        for role in OTHER_ROLES {
+            for way in [
+                format!("SET ROLE {role}"),
+                format!("SELECT set_config('role', '{role}', false)"),
+                format!("SET SESSION AUTHORIZATION {role}"),
+                format!("GRANT {role} TO CURRENT_USER"),
+                format!("REASSIGN OWNED BY {role} TO CURRENT_USER"),
+            ] {
+                client.query(start).await;
+                assert_eq!(state(&mut client, &way).await, "42501", "{start}; {way}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_login_owns_nothing_and_is_a_member_of_one_role() {
+    let stage = Stage::get();
+    let superuser = stage.superuser().await;
+    for (login, role) in [("pgusher_authenticated", "authenticated"), ("pgusher_anonymous", "anonymous")] {
+        let sql = "SELECT array(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = $1::text::regrole),
+                          (SELECT count(*) FROM pg_shdepend WHERE refobjid = $1::text::regrole),
+                          rolinherit OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+                     FROM pg_roles WHERE oid = $1::text::regrole";
+        let row = superuser.query_one(sql, &[&login]).await.expect("a row");
+        let found: (Vec<String>, i64, bool) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!(found, (vec![role.to_owned()], 0, false), "{login}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_as_the_login_role_ends_the_session_because_nothing_can_be_set_from_there() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut client = proxy.session(&stage.token("alice")).await;
+    client.query("SET ROLE NONE; RESET ALL").await;
+    let answer = client.query("SELECT 1").await;
+    assert_eq!((Message::tags(&answer).as_str(), answer[0].sqlstate().as_str()), ("E", "28000"));
+}
+
+#[tokio::test]
+async fn defaults_that_a_client_gave_its_login_change_no_session() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut attacker = proxy.session(&stage.token("mallory")).await;
+    let forged = attacker.value("SELECT current_setting('pgusher.claims')").await;
+    attacker.query("SET ROLE NONE").await;
+    for poison in [
+        &format!("pgusher.claims = '{forged}'"),
+        r#"request.jwt.claims = '{"sub":"mallory"}'"#,
+        "role = 'none'",
+        "role = 'pgusher_authenticated'",
+        "search_path = 'pg_temp'",
+        "local_preload_libraries = 'nonexistent'",
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = 'serializable'",
+        "statement_timeout = 1",
+        "lock_timeout = 1",
+        "idle_in_transaction_session_timeout = 1",
+        "row_security = off",
+    ] {
+        // A setting that Postgres does not know may only be given away by a superuser from 15 on.
+        let verdict = state(&mut attacker, &format!("ALTER ROLE CURRENT_USER SET {poison}")).await;
+        assert!(verdict == "00000" || verdict == "42501" && poison.contains("claims"), "{poison}: {verdict}");
+    }
+
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    let settings = "SELECT concat_ws(' ', auth.user_id(), current_user, current_setting('search_path'),
+        current_setting('transaction_read_only'), current_setting('transaction_isolation'),
+        current_setting('statement_timeout'), current_setting('lock_timeout'), current_setting('row_security'),
+        '[' || current_setting('local_preload_libraries') || ']', '[' || current_setting('request.jwt.claims') || ']')";
+    let expected = r#"bob authenticated "$user", public off read committed 0 0 on [] []"#;
+    for reset in ["SELECT 1", "RESET ALL", "DISCARD ALL", "RESET ROLE"] {
+        bob.query(reset).await;
+        assert_eq!(bob.value(settings).await, expected, "{reset}");
+    }
+    assert_eq!(bob.value("SELECT count(*) FROM todos").await, "2");
+    stage.superuser().await.batch_execute("ALTER ROLE pgusher_authenticated RESET ALL").await.expect("a cure");
+}
+
+/// Functions with the names of those that session init calls. Each tells what it was called with.
+const TRAPS: &str = "
+    CREATE TABLE evil.caught (what text);
+    CREATE FUNCTION evil.set_config(text, text, bool) RETURNS text LANGUAGE sql AS
+        $$ INSERT INTO evil.caught VALUES ($2) RETURNING what $$;
+    CREATE FUNCTION evil.pgusher_init(text, text) RETURNS void LANGUAGE sql AS
+        $$ INSERT INTO evil.caught VALUES ($1) $$;
+    CREATE FUNCTION evil.current_setting(text, bool) RETURNS text LANGUAGE sql AS
+        $$ INSERT INTO evil.caught VALUES ($1) RETURNING what $$;
+    GRANT USAGE ON SCHEMA evil TO PUBLIC; GRANT INSERT, SELECT ON evil.caught TO PUBLIC;
+    CREATE TEMP TABLE keys (kid text, ipad bytea, opad bytea, valid_until timestamptz);
+    CREATE TEMP SEQUENCE epoch;";
+
+#[tokio::test]
+async fn names_planted_in_the_search_path_catch_no_session_init() {
+    let stage = Stage::get();
+    let (database, superuser) = stage.database().await;
+    let path = [("database", database.as_str()), ("search_path", "evil, pg_temp, pg_catalog")];
+    for (proxy, resets) in [
+        (Proxy::start(stage).await, ["RESET pgusher.claims", "DISCARD SEQUENCES", "DISCARD ALL"]),
+        (Proxy::builder(stage).plain_claims().start().await, ["RESET request.jwt.claims", "RESET ALL", "DISCARD ALL"]),
+    ] {
+        let schema = "DROP SCHEMA IF EXISTS evil CASCADE; CREATE SCHEMA evil AUTHORIZATION authenticated";
+        superuser.batch_execute(schema).await.expect("a schema");
+        let mut attacker = proxy.session_with(&stage.token("mallory"), &path).await;
+        assert_eq!(state(&mut attacker, TRAPS).await, "00000");
+        assert_eq!(attacker.value("SELECT set_config('a.b', 'it works', false)").await, "it works");
+
+        let mut bob = proxy.session_with(&stage.token("bob"), &path).await;
+        for reset in resets {
+            for client in [&mut attacker, &mut bob] {
+                assert_eq!(state(client, reset).await, "00000");
+                client.query("SELECT 1").await;
+            }
+        }
+
+        assert_eq!(bob.value("SELECT string_agg(what, ' ') FROM evil.caught").await, "it works");
+    }
+}
