@@ -3,6 +3,7 @@
 mod claims;
 mod command_line;
 mod demo;
+mod drivers;
 mod expiry;
 mod init;
 mod keys;
