@@ -1,7 +1,7 @@
 //! Claims: two users side by side, and everything by which one might pass for the other.
 
 use pgusher_tests::request::query;
-use pgusher_tests::{Message, Proxy, Raw, Stage, WHO};
+use pgusher_tests::{Message, Proxy, Raw, Stage, WHO, wait};
 use tokio::task::JoinSet;
 
 /// The SQLSTATE of an error among these messages, or what `who` is.
@@ -138,6 +138,24 @@ async fn a_client_cannot_make_itself_somebody_by_the_proxys_own_function() {
         }
     }
     assert_eq!(alice.who().await, "alice authenticated pgusher_authenticated");
+}
+
+#[tokio::test]
+async fn sessions_of_the_same_login_do_not_see_each_others_claims() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    let backend = bob.backend().await;
+    bob.query("RESET ALL").await;
+    let mut mallory = proxy.session(&stage.token("mallory")).await;
+
+    // Bob's reset is answered before session init is, which then is the last that his session ran.
+    let activity = format!("SELECT query FROM pg_stat_activity WHERE pid = {backend}");
+    mallory.query("SET ROLE NONE").await;
+    let look = async || Some(mallory.value(&activity).await).filter(|query| !query.starts_with("RESET"));
+    let seen = wait::until("the session init of another session", look).await;
+
+    assert_eq!(seen, "SELECT auth.pgusher_init($1, $2)");
 }
 
 #[tokio::test]

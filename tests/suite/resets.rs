@@ -1,6 +1,6 @@
 //! What a client's own resets do to its session: role and claims are right again before its next request.
 
-use pgusher_tests::request::{bind, execute, extended, parse, query, sync};
+use pgusher_tests::request::{bind, copy_data, copy_done, execute, extended, parse, query, sync, terminate};
 use pgusher_tests::{Message, Proxy, Raw, Stage, WHO, message};
 
 const ALICE: &str = "alice authenticated pgusher_authenticated";
@@ -218,6 +218,37 @@ async fn a_request_behind_what_only_looked_like_a_reset_goes_on() {
         let requests: Vec<u8> = flight.iter().flat_map(query).collect();
         let answers = client.answers(&requests, flight.len()).await;
         assert_eq!(Message::values(&answers.concat()), [ALICE], "{flight:?}: {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_in_one_go_with_a_reset_gets_its_data() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut client = proxy.session(&stage.token("alice")).await;
+    run(&mut client, "CREATE TEMPORARY TABLE pocket (word text)").await;
+    let data = [copy_data("a\n"), copy_data("b\n"), copy_done()].concat();
+    let copy = "COPY pocket FROM STDIN";
+    for (requests, count) in [
+        ([query(format!("RESET ALL; {copy}")), data.clone(), query(WHO)], 2),
+        ([query("RESET ALL"), [query(copy), data].concat(), query(WHO)], 3),
+    ] {
+        let answers = client.answers(&requests.concat(), count).await;
+        assert_eq!(Message::values(&answers.concat()), [ALICE], "{answers:?}");
+    }
+    assert_eq!(client.value("SELECT count(*) FROM pocket").await, "4");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_one_go_with_a_reset_leaves_no_server_behind() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    for goodbye in [terminate(), Vec::new()] {
+        let mut client = proxy.session(&stage.token("alice")).await;
+        let backend = client.backend().await;
+        client.send(&[query("DISCARD ALL"), goodbye].concat()).await;
+        client.finish().await;
+        stage.until_gone(backend).await;
     }
 }
 
