@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::frame::{BadLength, Header, Tag};
 
+pub use fuzz::fuzz_lane;
+
+mod fuzz;
+
 /// Bytes of a lane's buffer.
 pub const CHUNK: usize = 32 * 1024;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing has found what it was written to find")]
 
+mod corpus;
 mod keys;
 mod renewal;
 mod rules;

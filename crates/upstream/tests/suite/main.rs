@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps a None has found what it was written to find")]
 
 mod cancel;
+mod corpus;
 mod harness;
 mod hostile;
 mod login;
