@@ -1,7 +1,13 @@
 //! A client that sends whatever bytes a test wants, and reads whole messages back.
 
+use std::io;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use wire::frame::{ReadError, Tag, read_frame};
 
 use crate::wait;
@@ -39,6 +45,16 @@ impl Raw {
     /// Speaks over a stream that is there already.
     pub fn over(stream: impl Stream + 'static) -> Self {
         Self { stream: Box::new(stream) }
+    }
+
+    /// Does the TLS handshake with `localhost`.
+    ///
+    /// # Errors
+    /// What became of it.
+    pub async fn into_tls(self, config: Arc<ClientConfig>) -> io::Result<Self> {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let handshake = TlsConnector::from(config).connect(name, self.stream);
+        wait::within("a TLS handshake", handshake).await.map(Self::over)
     }
 
     /// Sends bytes as they are. The other side may have gone: then what it said last is what a test looks at.
@@ -104,6 +120,15 @@ impl Raw {
             if last {
                 break;
             }
+        }
+        messages
+    }
+
+    /// All messages up to the end of the stream.
+    pub async fn until_end(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.receive().await {
+            messages.push(message);
         }
         messages
     }

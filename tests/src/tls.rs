@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// The authority, and where its certificate lies.
 pub struct Authority {
@@ -26,6 +26,8 @@ impl Authority {
     /// Makes one, and writes its certificate into `directory`.
     pub fn new(directory: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        // Any name but the one that certificates have by default: OpenSSL takes them for self-signed else.
+        params.distinguished_name.push(DnType::CommonName, "the tests' authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
@@ -49,10 +51,19 @@ impl Authority {
 
     /// A client's TLS settings that trust this authority alone, and speak these protocols (ALPN).
     pub fn client_config(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+        self.client_config_of(rustls::ALL_VERSIONS, alpn)
+    }
+
+    /// The same with these versions of TLS alone.
+    pub fn client_config_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("a root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
         let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Arc::new(config)
