@@ -37,6 +37,9 @@ pub(crate) enum Error {
     /// TLS from the first byte on, without the ALPN protocol `postgresql` that makes it safe.
     #[error("direct TLS without ALPN protocol \"postgresql\"")]
     NoAlpn,
+    /// TLS from the first byte on, and none to be had.
+    #[error("direct TLS, but there is no certificate")]
+    NoCertificate,
     /// A major version that is not 3.
     #[error("unsupported frontend protocol {}.{}", .0.major, .0.minor)]
     Version(Version),
@@ -160,7 +163,9 @@ impl Error {
     /// a token; `connection` is the number that the log knows this connection by.
     pub(crate) fn refusal(&self, auth_detail: bool, connection: u64) -> Option<Refusal> {
         let refusal = match self {
-            Self::ClientGone(_) | Self::Tls(_) | Self::Startup(StartupError::Io(_)) => return None,
+            Self::ClientGone(_) | Self::Tls(_) | Self::NoCertificate | Self::Startup(StartupError::Io(_)) => {
+                return None;
+            }
             Self::Startup(error) => Refusal::new("08P01", "invalid startup packet").detail(startup_detail(error)),
             Self::EarlyBytes => Refusal::new("08P01", "received unencrypted data after an encryption request")
                 .detail("This could be an attempted man-in-the-middle attack."),

@@ -32,7 +32,7 @@ pub(crate) async fn handshake(client: Stream, tls: Option<&Arc<ServerConfig>>) -
         Ok(true) => match tls {
             Some(tls) => negotiate(direct_tls(client, tls).await?, None).await,
             // Nothing that we could say would be understood.
-            None => Err((None, Error::NoAlpn)),
+            None => Err((None, Error::NoCertificate)),
         },
         Err(error) => Err((None, Error::ClientGone(error))),
     }
@@ -64,6 +64,8 @@ async fn negotiate(mut client: Stream, tls: Option<&Arc<ServerConfig>>) -> Resul
             return Err((Some(client), Error::EarlyBytes));
         }
         client = answer(client, offer).await?;
+        // Inside TLS there is nothing left to ask for.
+        asked_gss |= client.is_tls();
     }
 }
 
