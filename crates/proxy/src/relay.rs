@@ -154,11 +154,11 @@ impl Relay {
     fn pump<R>(&mut self, cx: &mut Context<'_>) -> Result<(), End<R>> {
         loop {
             while self.pump_up(cx)? {}
-            let held = self.upkeep.holds_back(&self.owed);
+            let held = must_wait(&self.upkeep, &self.owed);
             while self.pump_down(cx)? {}
             // What the server answered may let something go up: session init, or a request that had to wait. Nothing
             // else of the one depends on the other.
-            let due = self.upkeep.is_due(&self.owed) || held && !self.upkeep.holds_back(&self.owed);
+            let due = self.upkeep.is_due(&self.owed) || held && !must_wait(&self.upkeep, &self.owed);
             let more = due && self.up.at_boundary() && !self.up_closed;
             if !more {
                 return Ok(());
@@ -188,7 +188,7 @@ impl Relay {
             Poll::Ready(Err(_)) => self.up_closed = true,
             Poll::Pending => return Ok(moved),
         }
-        if !self.listening && !self.upkeep.holds_back(&self.owed) {
+        if !self.listening && !must_wait(&self.upkeep, &self.owed) {
             // The server answers what it has got, and then closes.
             self.up_closed |= Pin::new(&mut self.server).poll_shutdown(cx).is_ready();
         }
@@ -204,7 +204,7 @@ impl Relay {
             flight.requests.iter().for_each(|tag| owed.sent(*tag, Answer::Swallow));
         }
         up.scan(upkeep::request_head, |Header { tag, .. }, head| {
-            if upkeep.holds_back(owed) {
+            if must_wait(upkeep, owed) {
                 return Ok(Verdict::Hold);
             }
             match tag {
@@ -268,6 +268,11 @@ impl Relay {
             (true, false) => End::ServerLost(cause),
         }
     }
+}
+
+/// Whether the client's next request has to wait for an answer to those before it.
+fn must_wait(upkeep: &Upkeep, owed: &Owed) -> bool {
+    upkeep.holds_back(owed) || owed.is_full()
 }
 
 /// How much of a server's message has to be there before it is judged.

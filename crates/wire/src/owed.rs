@@ -12,6 +12,10 @@ use std::collections::VecDeque;
 
 use crate::frame::{Tag, backend, frontend};
 
+/// How many entries there may be. A server answers what it has read, and keeps at most its output buffer's 8 KiB of
+/// that to itself until it is asked to flush: below two thousand answers, of which the shortest has five bytes.
+const MOST: usize = 16 * 1024;
+
 /// What becomes of the answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -110,6 +114,13 @@ impl Owed {
         !self.batch_open && !self.copy_in
     }
 
+    /// So much is owed that nothing more may be asked for before something is answered. A client that does not read
+    /// keeps answers from being seen, an error among them behind which the server goes on reading and answers nothing.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MOST
+    }
+
     /// Notes that a frame goes to the server.
     pub fn sent(&mut self, tag: Tag, answer: Answer) {
         match tag {
@@ -178,7 +189,11 @@ impl Owed {
     fn copy_end(&mut self) {
         if self.copy_in {
             self.copy_in = false;
-        } else if !self.queue.is_empty() {
+            return;
+        }
+        // Of several in a row the server ignores all but the first.
+        let last = self.queue.back().map(|entry| entry.request);
+        if !matches!(last, None | Some(Request::CopyEnd)) {
             self.push(Request::CopyEnd, Answer::Forward);
         }
     }
@@ -386,6 +401,27 @@ mod tests {
         assert!(owed.is_idle());
         play(&mut owed, ">Q >f <C <ZI");
         assert!(owed.is_idle(), "a CopyFail outside of a COPY is ignored");
+    }
+
+    #[test]
+    fn ends_of_a_copy_that_nobody_answers_do_not_pile_up() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P");
+        play(&mut owed, &">c >f ".repeat(1000));
+        assert_eq!(owed.queue.len(), 2);
+        play(&mut owed, ">B >E >S <1 <2 <C <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn what_is_owed_has_a_limit_far_above_what_a_server_keeps_to_itself() {
+        let mut owed = Owed::default();
+        play(&mut owed, &">P ".repeat(8 * 1024 / 5 * 4));
+        assert!(!owed.is_full());
+        play(&mut owed, &">P ".repeat(MOST - 8 * 1024 / 5 * 4));
+        assert!(owed.is_full());
+        play(&mut owed, "<1");
+        assert!(!owed.is_full());
     }
 
     #[test]

@@ -1,0 +1,166 @@
+//! Bytes that no driver sends, once somebody is logged in: what is no message ends the session, what is one is
+//! Postgres's to judge, and neither costs the proxy memory.
+
+use pgusher_tests::request::{bind, parse, query, sync};
+use pgusher_tests::{Message, Proxy, Raw, Stage, message, startup, wait};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
+
+use crate::random::Random;
+
+/// What a client may send once it is in.
+const REQUESTS: &[u8] = b"BCDEFHPQSXcdf";
+
+/// By how much the proxy may grow under an attack.
+const LITTLE: u64 = 8 << 20;
+
+async fn session(proxy: &Proxy) -> Raw {
+    let mut raw = proxy.raw().await;
+    raw.startup(&[("user", "anonymous"), ("database", "neondb")]).await;
+    assert_eq!(raw.until_ready().await.last().map(|message| message.tag), Some(b'Z'));
+    raw
+}
+
+/// The SQLSTATE with which a session is ended by what it sends.
+async fn ended_by(proxy: &Proxy, bytes: &[u8]) -> String {
+    let mut raw = session(proxy).await;
+    raw.send(bytes).await;
+    let heard = raw.until_end().await;
+    let [error] = &heard[..] else { panic!("one error, not {heard:?}") };
+    assert_eq!(error.field(b'V').as_deref(), Some("FATAL"));
+    error.sqlstate()
+}
+
+#[tokio::test]
+async fn a_message_that_no_client_sends_ends_the_session() {
+    let proxy = Proxy::start(Stage::get()).await;
+    // All letters and digits, and the edges of the rest: each costs a login.
+    let tags = (0..0x7f).filter(u8::is_ascii_alphanumeric).chain([0, 1, 0x16, b' ', 0x7f, 0x80, 0xff]);
+    for tag in tags.filter(|tag| !REQUESTS.contains(tag)) {
+        assert_eq!(ended_by(&proxy, &message(tag, b"x\0")).await, "08P01", "{tag:#x}");
+    }
+    assert_eq!(session(&proxy).await.value("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_length_that_cannot_be_ends_the_session() {
+    let proxy = Proxy::start(Stage::get()).await;
+    for length in [i32::MIN, -1, 0, 1, 2, 3] {
+        for tag in [b'Q', b'd', b'X'] {
+            let frame = [&[tag][..], &length.to_be_bytes()].concat();
+            assert_eq!(ended_by(&proxy, &frame).await, "08P01", "{length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_second_startup() {
+    let proxy = Proxy::start(Stage::get()).await;
+    let again = startup(3 << 16, &[("user", "authenticated"), ("database", "neondb")]);
+    assert_eq!(ended_by(&proxy, &again).await, "08P01");
+    assert_eq!(ended_by(&proxy, &message(b'p', b"another password\0")).await, "08P01");
+}
+
+#[tokio::test]
+async fn a_message_cut_off_anywhere_leaves_nobody_behind() {
+    let (stage, proxy) = (Stage::get(), Proxy::start(Stage::get()).await);
+    let requests = [parse("SELECT 1"), bind(), sync()].concat();
+    for end in (1..requests.len()).step_by(3) {
+        let mut raw = session(&proxy).await;
+        let backend = raw.backend().await;
+        raw.send(&requests[..end]).await;
+        raw.finish().await;
+        raw.until_end().await;
+        stage.until_gone(backend).await;
+    }
+}
+
+#[tokio::test]
+async fn a_huge_message_that_is_announced_and_not_sent_reserves_nothing() {
+    let proxy = Proxy::start(Stage::get()).await;
+    session(&proxy).await.value("SELECT 1").await;
+    let before = proxy.peak_memory();
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut raw = session(&proxy).await;
+        raw.send(&[&b"Q\x3f\xff\xff\xf0"[..], &vec![b' '; 1 << 20]].concat()).await;
+        waiting.push(raw);
+    }
+    assert_eq!(session(&proxy).await.value("SELECT 1").await, "1");
+    assert!(proxy.peak_memory() - before < LITTLE);
+}
+
+#[tokio::test]
+async fn a_million_tiny_messages_are_answered_and_cost_no_memory() {
+    const COUNT: usize = 1_000_000;
+    let proxy = Proxy::start(Stage::get()).await;
+    let raw = session(&proxy).await;
+    let before = proxy.peak_memory();
+    let (mut answers, mut requests) = split(raw.into_stream());
+    let asking = tokio::spawn(async move { requests.write_all(&sync().repeat(COUNT)).await });
+    let mut heard = vec![0; message(b'Z', b"I").len() * COUNT];
+    wait::within("all answers", answers.read_exact(&mut heard)).await.expect("all answers");
+    assert_eq!(heard, message(b'Z', b"I").repeat(COUNT));
+    asking.await.expect("no panic").expect("all was taken");
+    assert!(proxy.peak_memory() - before < LITTLE);
+}
+
+/// Postgres ignores the end of a COPY where there is none, and says nothing.
+#[tokio::test]
+async fn messages_that_nobody_answers_cost_no_memory() {
+    let proxy = Proxy::start(Stage::get()).await;
+    let mut raw = session(&proxy).await;
+    let before = proxy.peak_memory();
+    raw.send(&parse("SELECT 1")).await;
+    for _ in 0..100 {
+        raw.send(&message(b'c', b"").repeat(50_000)).await;
+    }
+    raw.send(&sync()).await;
+    assert_eq!(Message::tags(&raw.until_ready().await), "1Z");
+    assert!(proxy.peak_memory() - before < LITTLE);
+}
+
+#[tokio::test]
+async fn what_a_client_sends_before_it_reads_its_error_costs_no_memory() {
+    let proxy = Proxy::start(Stage::get()).await;
+    let mut raw = session(&proxy).await;
+    let before = proxy.peak_memory();
+    raw.send(&parse("SELECT no_such_column")).await;
+    for _ in 0..100 {
+        raw.send(&message(b'B', b"").repeat(50_000)).await;
+    }
+    raw.send(&sync()).await;
+    assert_eq!(Message::tags(&raw.until_ready().await), "EZ");
+    assert!(proxy.peak_memory() - before < LITTLE);
+}
+
+#[tokio::test]
+async fn random_bytes_end_the_session_that_sends_them_and_no_other() {
+    let proxy = Proxy::start(Stage::get()).await;
+    let mut bystander = session(&proxy).await;
+    let mut random = Random(1);
+    for _ in 0..20 {
+        let mut raw = session(&proxy).await;
+        raw.send(&random.bytes(500)).await;
+        raw.finish().await;
+        raw.until_end().await;
+        assert_eq!(bystander.value("SELECT 1").await, "1");
+    }
+}
+
+#[tokio::test]
+async fn random_messages_get_answers_that_are_messages() {
+    let proxy = Proxy::start(Stage::get()).await;
+    let mut random = Random(2);
+    for _ in 0..20 {
+        let mut raw = session(&proxy).await;
+        for _ in 0..50 {
+            let tag = REQUESTS[random.below(REQUESTS.len())];
+            let size = random.below(40);
+            raw.message(tag, &random.bytes(size)).await;
+        }
+        raw.send(&[sync(), query("SELECT 1")].concat()).await;
+        raw.finish().await;
+        assert!(raw.until_end().await.iter().all(|message| message.tag.is_ascii_alphanumeric()));
+    }
+    assert_eq!(session(&proxy).await.value("SELECT 1").await, "1");
+}
