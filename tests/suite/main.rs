@@ -1,17 +1,24 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
+mod abandoned;
 mod claims;
 mod command_line;
 mod demo;
 mod drivers;
 mod expiry;
+mod held_back;
+mod hostile;
+mod hostile_session;
 mod init;
 mod keys;
 mod login;
 mod logs;
 mod oidc;
+mod random;
 mod readme;
 mod refusals;
 mod resets;
 mod roles;
+mod sslmode;
 mod startup;
+mod tls;

@@ -1,0 +1,79 @@
+//! Clients that leave at any point: nothing of them stays.
+
+use pgusher_tests::{Proxy, Raw, Stage, message, startup, wait};
+use tokio::net::TcpStream;
+use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
+
+use crate::random::Random;
+
+/// How many may be in at once.
+const SEATS: usize = 16;
+
+const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// What the proxy has resident at the moment, in bytes (`VmRSS`, proc(5)).
+fn memory(proxy: &Proxy) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).expect("it runs");
+    let now = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
+    now.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// Connects, goes on to a point of a connection's life, and leaves there: with a goodbye of TCP's, or with a reset.
+async fn come_and_go(proxy: &Proxy, random: &mut Random) {
+    let stage = Stage::get();
+    let socket = TcpStream::connect(proxy.address()).await.expect("it listens");
+    if random.below(2) == 0 {
+        socket.set_zero_linger().expect("a socket");
+    }
+    let mut raw = Raw::over(socket);
+    let packet = startup(3 << 16, &[("user", "authenticated"), ("database", "neondb")]);
+    match random.below(20) {
+        0 => {}
+        1..3 => raw.send(&packet[..random.below(packet.len())]).await,
+        3..5 => raw.send(&SSL).await,
+        5..7 => raw.send(&[&SSL[..], &random.bytes(300)].concat()).await,
+        7..9 => raw.send(&[&[0x16, 3, 1], &random.bytes(300)[..]].concat()).await,
+        9..11 => {
+            raw.send(&SSL).await;
+            raw.byte().await;
+            let _ = raw.into_tls(stage.authority.client_config(&[])).await;
+        }
+        11..14 => raw.send(&packet).await,
+        14..17 => raw.send(&[packet, message(b'p', b"no token\0")].concat()).await,
+        17 => raw.send(&[packet, message(b'p', b"cut"), random.bytes(9)].concat()).await,
+        _ => {
+            let password = [stage.token("alice").to_string().as_bytes(), &[0]].concat();
+            let query = message(b'Q', b"SELECT count(*) FROM generate_series(1, 1000000)\0");
+            raw.send(&[packet, message(b'p', &password), query].concat()).await;
+            if random.below(2) == 0 {
+                raw.until_ready().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_two_thousand_clients_that_left_anywhere_all_seats_are_free_and_memory_is_what_it_was() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).tls().set("pool.max_client_conn", SEATS).set("pool.default_pool_size", SEATS);
+    let proxy = proxy.set("session.max_logins", 2 * SEATS).start().await;
+    let mut random = Random(3);
+    for _ in 0..200 {
+        come_and_go(&proxy, &mut random).await;
+    }
+    let before = memory(&proxy);
+    for _ in 0..1_800 {
+        come_and_go(&proxy, &mut random).await;
+    }
+
+    let (token, mut inside) = (stage.token("bob"), Vec::new());
+    while inside.len() < SEATS {
+        let enter = async || proxy.config(&token).connect(NoTls).await.ok();
+        let (client, connection) = wait::until("a free seat", enter).await;
+        tokio::spawn(connection);
+        inside.push(client);
+    }
+    assert_eq!(proxy.refused(&token).await.code(), &SqlState::TOO_MANY_CONNECTIONS);
+    assert!(memory(&proxy).saturating_sub(before) < 16 << 20);
+}
