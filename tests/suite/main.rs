@@ -3,7 +3,9 @@
 mod abandoned;
 mod claims;
 mod command_line;
+mod copy;
 mod demo;
+mod differential;
 mod drivers;
 mod expiry;
 mod held_back;
@@ -17,6 +19,7 @@ mod oidc;
 mod random;
 mod readme;
 mod refusals;
+mod relay;
 mod resets;
 mod roles;
 mod sslmode;

@@ -1,0 +1,215 @@
+//! What a client and its server say to each other arrives as it was said, whole, in order and both ways at once.
+
+use pgusher_tests::request::{bind, execute, extended, parse, query, sync};
+use pgusher_tests::{Message, Proxy, Raw, Stage, message, wait};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test]
+async fn a_pipeline_is_answered_in_order_with_one_ready_for_query() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+    let requests: Vec<_> = (0..1000).map(|number| extended(format!("SELECT {number}"))).collect();
+
+    session.send(&[requests.concat(), sync()].concat()).await;
+
+    let answers = session.until_ready().await;
+    assert_eq!(Message::tags(&answers), "12TDC".repeat(1000) + "Z");
+    let rows: Vec<_> = answers.iter().filter(|answer| answer.tag == b'D').map(|row| row.body[6..].to_vec()).collect();
+    assert_eq!(rows, (0..1000).map(|number| number.to_string().into_bytes()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_error_in_a_pipeline_skips_to_its_sync_and_the_next_batch_runs() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+    let failing = [extended("SELECT 1"), extended("SELECT nothing"), extended("SELECT 3"), query("SELECT 4"), sync()];
+
+    session.send(&[failing.concat(), extended("SELECT 5"), sync()].concat()).await;
+
+    assert_eq!(Message::tags(&session.until_ready().await), "12TDCEZ");
+    assert_eq!(Message::tags(&session.until_ready().await), "12TDCZ");
+}
+
+#[tokio::test]
+async fn a_client_may_send_far_more_than_buffers_hold_while_its_results_wait() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+    let backend = session.backend().await;
+    let request = [extended(format!("SELECT repeat('x', 10000) /* {} */", " ".repeat(10_000))), sync()].concat();
+    let (mut answers, mut requests) = tokio::io::split(session.into_stream());
+
+    let sending = tokio::spawn(async move {
+        for _ in 0..2_000 {
+            requests.write_all(&request).await.expect("the proxy goes on");
+        }
+        requests
+    });
+    // The server is stuck on a client that does not read, and so the client's requests are stuck too.
+    stage.until_backend(backend, "wait_event = 'ClientWrite'").await;
+    assert!(!sending.is_finished());
+
+    let mut rows = 0;
+    let mut buffer = vec![0; 1 << 16];
+    while rows < 2_000 * 10_000 {
+        let count = wait::within("results", answers.read(&mut buffer)).await.expect("the proxy goes on");
+        rows += buffer[..count].iter().filter(|byte| **byte == b'x').count();
+    }
+    wait::within("the last request", sending).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_frame_of_hundreds_of_megabytes_passes_each_way_under_a_flat_memory() {
+    const SIZE: u32 = 320 << 20;
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+
+    session.send(&parse("SELECT octet_length($1::bytea)::text")).await;
+    session.send(&bind_header(SIZE)).await;
+    let chunk = vec![7; 1 << 20];
+    for _ in 0..SIZE >> 20 {
+        session.send(&chunk).await;
+    }
+    session.send(&[&[0, 0][..], &execute(), &sync()].concat()).await;
+    let answers = session.until_ready().await;
+    assert_eq!(Message::tags(&answers), "12DCZ");
+    assert!(answers[2].body.ends_with(SIZE.to_string().as_bytes()));
+
+    let columns = [parse(format!("SELECT repeat('x', {SIZE})")), bind(), execute(), sync()].concat();
+    session.send(&columns).await;
+    let mut stream = session.into_stream();
+    let received = wait::within("the row", received(&mut stream, b'D')).await;
+    assert_eq!(received, u64::from(SIZE) + 6);
+    assert!(proxy.peak_memory() < 64 << 20, "{} bytes", proxy.peak_memory());
+}
+
+/// The beginning of a Bind whose only parameter has so many bytes, in binary.
+fn bind_header(size: u32) -> Vec<u8> {
+    // Names, one format, one parameter, its size; behind it the number of result formats.
+    let head = [&[0, 0, 0, 1, 0, 1, 0, 1][..], &size.to_be_bytes()].concat();
+    let length = 4 + head.len() as u32 + size + 2;
+    [&b"B"[..], &length.to_be_bytes(), &head].concat()
+}
+
+/// Reads up to the first message with this tag and through it; returns the size of its body.
+async fn received(stream: &mut (impl tokio::io::AsyncRead + Unpin), tag: u8) -> u64 {
+    loop {
+        let found = stream.read_u8().await.expect("a tag");
+        let body = u64::from(stream.read_u32().await.expect("a length")) - 4;
+        let count = tokio::io::copy(&mut stream.take(body), &mut tokio::io::sink()).await.expect("a body");
+        assert_eq!(count, body);
+        if found == tag {
+            return body;
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_objects_work_by_function_call() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+    session.query("BEGIN").await;
+    let oid = call(&mut session, "lo_creat", &[&0x60000_u32.to_be_bytes()]).await;
+    let descriptor = call(&mut session, "lo_open", &[&oid, &0x60000_u32.to_be_bytes()]).await;
+
+    let bytes: Vec<u8> = (0..=255).collect();
+    call(&mut session, "lowrite", &[&descriptor, &bytes]).await;
+    call(&mut session, "lo_lseek", &[&descriptor, &[0; 4], &[0; 4]]).await;
+
+    assert_eq!(call(&mut session, "loread", &[&descriptor, &1000_u32.to_be_bytes()]).await, bytes);
+    assert_eq!(Message::tags(&session.query("ROLLBACK").await), "CZ");
+}
+
+/// Calls a function of pg_catalog by the fast path, with parameters and result in binary.
+async fn call(session: &mut Raw, function: &str, parameters: &[&[u8]]) -> Vec<u8> {
+    let sql =
+        format!("SELECT oid FROM pg_proc WHERE proname = '{function}' AND pronamespace = 'pg_catalog'::regnamespace");
+    let oid: u32 = session.value(&sql).await.parse().expect("a number");
+    let count = [0, parameters.len() as u8];
+    let sized = |parameter: &&[u8]| [&(parameter.len() as u32).to_be_bytes()[..], parameter].concat();
+    let parameters: Vec<u8> = parameters.iter().flat_map(sized).collect();
+    session.message(b'F', &[&oid.to_be_bytes()[..], &[0, 1, 0, 1], &count, &parameters, &[0, 1]].concat()).await;
+    let answer = session.until_ready().await;
+    assert_eq!(Message::tags(&answer), "VZ", "{function}: {answer:?}");
+    answer[0].body[4..].to_vec()
+}
+
+#[tokio::test]
+async fn notices_and_changed_parameters_arrive_in_their_place() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+
+    let notice = session.query("DO $$ BEGIN RAISE NOTICE 'look here'; END $$").await;
+    assert_eq!(Message::tags(&notice), "NCZ");
+    assert_eq!(notice[0].field(b'M').as_deref(), Some("look here"));
+
+    let changed = session.query("SET TimeZone = 'Asia/Tokyo'; SELECT 1").await;
+    assert_eq!(Message::tags(&changed), "CTDCSZ");
+    assert_eq!(changed[4].body, b"TimeZone\0Asia/Tokyo\0");
+}
+
+#[tokio::test]
+async fn a_notification_reaches_a_client_that_asks_for_nothing() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut listener = proxy.session(&stage.token("alice")).await;
+    listener.query("LISTEN relay_doors").await;
+
+    proxy.session(&stage.token("bob")).await.query("NOTIFY relay_doors, 'open'").await;
+
+    let notification = listener.receive().await.expect("a notification");
+    assert_eq!((notification.tag, &notification.body[4..]), (b'A', &b"relay_doors\0open\0"[..]));
+}
+
+#[tokio::test]
+async fn an_error_behind_rows_ends_the_statement_and_not_the_session() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+
+    let answer = session.query("SELECT 1 / (n - 9000) FROM generate_series(1, 10000) n").await;
+
+    assert_eq!(Message::tags(&answer), format!("T{}EZ", "D".repeat(8999)));
+    assert_eq!(answer[9000].sqlstate(), "22012");
+    assert_eq!(session.value("SELECT 'here'").await, "here");
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_arrives_byte_for_byte() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let mut session = proxy.session(&stage.token("alice")).await;
+    let text: Vec<u8> = (0xA0..=0xFF).collect();
+
+    session.query("SET client_encoding = 'LATIN1'").await;
+    session.send(&query([b"SELECT '", &text[..], b"'"].concat())).await;
+    let answer = session.until_ready().await;
+    assert_eq!(answer[1].body[6..], text);
+
+    // Nothing is converted, so the database itself complains, and names the bytes that it got.
+    session.query("SET client_encoding = 'SQL_ASCII'").await;
+    session.send(&query(b"SELECT '\xFE\xFF'")).await;
+    let refused = session.until_ready().await;
+    assert_eq!(refused[0].sqlstate(), "22021");
+    assert!(refused[0].field(b'M').is_some_and(|message| message.ends_with("0xfe")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_and_said_to_be() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    for tag in [b'p', b'R', b'Z', 0, b'!'] {
+        let mut session = proxy.session(&stage.token("alice")).await;
+        let backend = session.backend().await;
+        session.send(&message(tag, b"")).await;
+        let end = session.until_ready().await;
+        assert_eq!(Message::tags(&end), "E");
+        assert_eq!(end[0].sqlstate(), "08P01");
+        stage.until_gone(backend).await;
+    }
+}
