@@ -1,6 +1,7 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
 mod abandoned;
+mod cancel;
 mod claims;
 mod command_line;
 mod copy;
