@@ -9,6 +9,7 @@ mod demo;
 mod differential;
 mod drivers;
 mod expiry;
+mod failing;
 mod held_back;
 mod hostile;
 mod hostile_session;
