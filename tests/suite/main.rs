@@ -8,6 +8,7 @@ mod copy;
 mod demo;
 mod differential;
 mod drivers;
+mod endings;
 mod expiry;
 mod failing;
 mod held_back;

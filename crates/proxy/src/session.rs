@@ -107,7 +107,7 @@ impl Session {
         };
         if let Some(error) = &error
             && relay.is_busy()
-            && !matches!(error, Error::ClientGone(_) | Error::ServerLost)
+            && !matches!(error, Error::ServerLost)
             && let Err(error) = cancel.send().await
         {
             warn!(id, %error, "could not cancel what the session left running");
