@@ -25,6 +25,7 @@ mod refusals;
 mod relay;
 mod resets;
 mod roles;
+mod shutdown;
 mod sslmode;
 mod startup;
 mod tls;

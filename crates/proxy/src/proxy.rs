@@ -43,6 +43,13 @@ pub struct Stop {
     pub at_once: CancellationToken,
 }
 
+impl Stop {
+    /// Does a step of a login. Nothing waits for those who are not in yet: when pgusher goes they are turned away.
+    pub(crate) async fn unless_going<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.gently.run_until_cancelled(step).await.unwrap_or(Err(Error::Shutdown))
+    }
+}
+
 impl Proxy {
     /// Makes a proxy of its configuration, and the work that has to run beside it.
     pub(crate) fn new(config: Config, stop: Stop) -> (Self, Renewal) {

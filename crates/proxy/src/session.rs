@@ -27,10 +27,11 @@ use crate::upkeep::Upkeep;
 pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit, id: u64) {
     let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
     let deadline = Instant::now() + proxy.limits.client_login_timeout;
-    let greeting = match timeout_at(deadline, handshake(socket, proxy.tls.as_ref())).await {
-        Ok(Ok(greeting)) => greeting,
-        Ok(Err((client, error))) => return refuse(client, &error, &proxy, id, &peer).await,
-        Err(_) => return debug!(id, peer, "no startup packet in time"),
+    let greeted = timeout_at(deadline, handshake(socket, proxy.tls.as_ref()));
+    let greeting = match proxy.stop.gently.run_until_cancelled(greeted).await {
+        Some(Ok(Ok(greeting))) => greeting,
+        Some(Ok(Err((client, error)))) => return refuse(client, &error, &proxy, id, &peer).await,
+        Some(Err(_)) | None => return debug!(id, peer, "no startup packet in time"),
     };
     let (mut client, startup) = match greeting {
         Greeting::Login(client, startup) => (client, startup),
@@ -43,7 +44,8 @@ pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit,
         Ok((seat, request, identity))
     };
     let late = Error::LoginTimeout(proxy.limits.client_login_timeout);
-    let (seat, request, identity) = match timeout_at(deadline, entering).await.unwrap_or(Err(late)) {
+    let entering = async { timeout_at(deadline, entering).await.unwrap_or(Err(late)) };
+    let (seat, request, identity) = match proxy.stop.unless_going(entering).await {
         Ok(entered) => entered,
         Err(error) => return refuse(Some(client), &error, &proxy, id, &peer).await,
     };
@@ -72,7 +74,6 @@ impl Session {
         identity: &Identity,
         proxy: &Proxy,
     ) -> Result<(Self, Server), Error> {
-        let permit = proxy.admission.server(&request.database, &request.role).await?;
         let login = proxy.login(&request.role)?;
         let startup = Startup {
             database: &request.database,
@@ -82,7 +83,12 @@ impl Session {
         };
         let claims = identity.claims().zip(last_moment(identity, proxy));
         let claims = claims.map(|(json, expires)| Claims { mode: &proxy.claims, json, expires });
-        let server = Server::open(&proxy.upstream.connect, login, &startup, claims.as_ref()).await?;
+        let reaching = async {
+            let permit = proxy.admission.server(&request.database, &request.role).await?;
+            let server = Server::open(&proxy.upstream.connect, login, &startup, claims.as_ref()).await?;
+            Ok((permit, server))
+        };
+        let (permit, server) = proxy.stop.unless_going(reaching).await?;
         let registration = proxy.cancels.register(request.version, server.cancel.clone());
         greet(client, &server, &registration).await.map_err(Error::ClientGone)?;
         Ok((Self { _seat: seat, _server: permit, _registration: registration }, server))
