@@ -16,6 +16,7 @@ mod hostile;
 mod hostile_session;
 mod init;
 mod keys;
+mod limits;
 mod login;
 mod logs;
 mod oidc;

@@ -46,6 +46,8 @@ impl Listener {
             Address::Tcp(address) => {
                 let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
                 socket.set_reuseaddr(true)?;
+                // Connections have it from here. Without it a client whose machine is gone would keep its seat for ever.
+                socket.set_keepalive(true)?;
                 socket.bind(*address)?;
                 socket.listen(BACKLOG).map(Self::Tcp)
             }
