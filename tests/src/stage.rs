@@ -2,6 +2,7 @@
 //! because every test has a runtime of its own and this has to outlive it. Postgres ends with the process.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{OnceLock, mpsc};
 
 use pgusher::demo::database;
@@ -11,6 +12,7 @@ use pgusher::demo::keys::SigningKey;
 use pgusher::demo::postgres::{Options, Postgres};
 use pgusher::demo::programs::Programs;
 use sql::ServedRole;
+use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls};
 
 use crate::tls::Authority;
@@ -54,8 +56,13 @@ impl Stage {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.expect("a runtime").block_on(async {
-                    made.send(Self::alone().await).expect("the first test waits");
-                    std::future::pending::<()>().await;
+                    let stage = Self::alone().await;
+                    let mut sweeper = sweep_at_exit(stage.files());
+                    // Held apart: to wait for a child closes its standard input.
+                    let _pipe = sweeper.stdin.take();
+                    made.send(stage).expect("the first test waits");
+                    // Its work begins when this process is no more.
+                    sweeper.wait().await.expect("a child");
                 });
             });
             stage.recv().expect("a stage")
@@ -163,6 +170,14 @@ impl Stage {
     pub fn files(&self) -> &Path {
         self.files.path()
     }
+}
+
+/// A static is never dropped: this removes the directory when standard input closes, which it does however the process
+/// ends. Again while Postgres, which goes at the same moment, still writes in it.
+fn sweep_at_exit(directory: &Path) -> Child {
+    let script = r#"read -r line; until rm -rf -- "$0" 2>/dev/null; do sleep 1; done"#;
+    let sweeper = Command::new("/bin/sh").args(["-c", script]).arg(directory).stdin(Stdio::piped()).spawn();
+    sweeper.expect("a shell")
 }
 
 /// The database, and the files with which a proxy reaches it.
