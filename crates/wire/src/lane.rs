@@ -64,13 +64,14 @@ impl Lane {
         if self.buffer.is_empty() {
             return self.poll_fill_borrowed(cx, from);
         }
-        if self.end == self.buffer.len() {
+        if self.end >= CHUNK {
             self.compact();
         }
-        if self.end == self.buffer.len() {
+        // Room that an insertion made is not for the peer: it could fill it and have the next one make more.
+        if self.end >= CHUNK {
             return Poll::Pending;
         }
-        let count = ready!(read(cx, from, &mut self.buffer[self.end..]))?;
+        let count = ready!(read(cx, from, &mut self.buffer[self.end..CHUNK]))?;
         self.end += count;
         Poll::Ready(Ok(count))
     }
@@ -338,6 +339,19 @@ mod tests {
             lane.scan(|_| 0, |_, _| Ok::<_, BadLength>(Verdict::Forward)).expect("no bad length");
         }
         assert_eq!(input.len() - source.len(), CHUNK);
+    }
+
+    #[test]
+    fn insertions_do_not_make_room_for_the_peer_to_fill() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (ours, mut lane) = (frame(frontend::PARSE, &[1; 1000]), Lane::default());
+        for _ in 0..100 {
+            while lane.poll_fill(cx, &mut &frame(frontend::FLUSH, b"")[..]).is_ready() {}
+            lane.scan(|_| 0, |_, _| Ok::<_, BadLength>(Verdict::Hold)).expect("no bad length");
+            lane.insert(&ours);
+            assert!(lane.poll_drain(cx, &mut Vec::new()).is_ready());
+        }
+        assert!(lane.buffer.len() <= CHUNK + ours.len(), "{}", lane.buffer.len());
     }
 
     #[test]

@@ -247,6 +247,7 @@ impl Owed {
                     self.queue.pop_front();
                 }
                 self.skipping = self.queue.is_empty();
+                self.batch_open |= self.skipping;
             }
         }
     }
@@ -339,6 +340,15 @@ mod tests {
     fn what_is_sent_between_an_error_and_its_sync_has_no_answer() {
         let mut owed = Owed::default();
         play(&mut owed, ">P >B >E <E >B >E >Q >B");
+        assert!(!owed.is_settled() && !owed.settles_unaided());
+        play(&mut owed, ">S <ZI");
+        assert!(owed.is_idle());
+    }
+
+    #[test]
+    fn a_query_that_is_skipped_does_not_close_the_batch_that_failed() {
+        let mut owed = Owed::default();
+        play(&mut owed, ">P >B >Q <E");
         assert!(!owed.is_settled() && !owed.settles_unaided());
         play(&mut owed, ">S <ZI");
         assert!(owed.is_idle());
