@@ -310,3 +310,16 @@ async fn cursors_and_the_unnamed_portal_go_on_after_a_reset_in_their_transaction
     assert_eq!(Message::values(&seen.concat()), ["first", "second"]);
     assert_eq!(client.who().await, ALICE);
 }
+
+#[tokio::test]
+async fn a_setting_reset_in_a_transaction_takes_no_snapshot() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let client = proxy.connect(&stage.token("alice")).await;
+    for sql in ["BEGIN", "RESET statement_timeout", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"] {
+        client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let row = client.query_one("SELECT auth.user_id(), current_setting('transaction_isolation')", &[]).await;
+    let row = row.expect("a row");
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("alice", "serializable"));
+}

@@ -31,7 +31,7 @@ pub(crate) struct Admission {
     pool: Pool,
     logins: Arc<Semaphore>,
     seats: Arc<Semaphore>,
-    /// Grows by one for each pair that somebody was let in for: databases that exist and roles that are configured.
+    /// Those that somebody has or waits for; a client may name any database, so no others are kept.
     servers: Mutex<HashMap<PoolKey, Arc<Semaphore>>>,
 }
 
@@ -72,6 +72,7 @@ impl Admission {
         let Pool { default_pool_size: size, query_wait_timeout: waited, .. } = self.pool;
         let places = {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            servers.retain(|_, places| Arc::strong_count(places) > 1);
             let places = servers.entry((database.to_owned(), role.to_owned()));
             places.or_insert_with(|| Arc::new(Semaphore::new(size))).clone()
         };

@@ -109,11 +109,12 @@ impl Relay {
         let (mut when_idle, mut at_once) = (Alarm::new(when_idle), Alarm::new(at_once));
         let mut asked = None;
         std::future::poll_fn(|cx| {
-            if let Err(end) = self.pump(cx) {
-                return Poll::Ready(end);
-            }
+            // First, because what comes after may use up all that a task may do at one time.
             if let Poll::Ready(reason) = Pin::new(&mut at_once).poll(cx) {
                 return Poll::Ready(End::Asked(reason));
+            }
+            if let Err(end) = self.pump(cx) {
+                return Poll::Ready(end);
             }
             if asked.is_none()
                 && let Poll::Ready(reason) = Pin::new(&mut when_idle).poll(cx)
@@ -128,17 +129,9 @@ impl Relay {
         .await
     }
 
-    /// Tells the client why it ends, if there is something to say and a message fits in where its stream stands, and
-    /// closes both sides.
-    pub(crate) async fn end_with(mut self, message: &[u8]) {
-        drop(self.server);
-        if self.down.at_boundary() {
-            self.down.insert(message);
-            let told = std::future::poll_fn(|cx| self.down.poll_drain(cx, &mut self.client));
-            // Whether it was read or not, this is over.
-            let _ = tokio::time::timeout(FAREWELL, told).await;
-        }
-        client::close(self.client).await;
+    /// Parts the two: there is a last word for the client, and whatever is still to be done with the server.
+    pub(crate) fn part(self) -> (Farewell, Stream) {
+        (Farewell { client: self.client, down: self.down }, self.server)
     }
 
     /// Whether a request of the client's is under way, or a transaction open.
@@ -203,16 +196,16 @@ impl Relay {
             up.insert(&flight.bytes);
             flight.requests.iter().for_each(|tag| owed.sent(*tag, Answer::Swallow));
         }
-        up.scan(upkeep::request_head, |Header { tag, .. }, head| {
+        up.scan(upkeep::request_head, |Header { tag, body }, head| {
             if must_wait(upkeep, owed) {
                 return Ok(Verdict::Hold);
             }
+            upkeep.requested(tag, head, body as usize == head.len() && owed.is_settled());
             match tag {
                 frontend::TERMINATE => *listening = false,
                 _ if !is_request(tag) => return Err(Broken::Tag(tag)),
                 _ => owed.sent(tag, Answer::Forward),
             }
-            upkeep.requested(tag, head);
             Ok(Verdict::Forward)
         })
     }
@@ -267,6 +260,27 @@ impl Relay {
             (true, true) => End::ServerClosed,
             (true, false) => End::ServerLost(cause),
         }
+    }
+}
+
+/// A client whose session is over.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    client: Stream,
+    down: Lane,
+}
+
+impl Farewell {
+    /// Tells the client why it ends, if there is something to say and a message fits in where its stream stands, and
+    /// closes.
+    pub(crate) async fn say(mut self, message: &[u8]) {
+        if self.down.at_boundary() {
+            self.down.insert(message);
+            let told = std::future::poll_fn(|cx| self.down.poll_drain(cx, &mut self.client));
+            // Whether it was read or not, this is over.
+            let _ = tokio::time::timeout(FAREWELL, told).await;
+        }
+        client::close(self.client).await;
     }
 }
 

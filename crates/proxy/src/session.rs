@@ -50,9 +50,12 @@ pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit,
         Err(error) => return refuse(Some(client), &error, &proxy, id, &peer).await,
     };
     drop(login);
-    log_login(id, &peer, &request, &identity);
+    debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
     match Session::open(&mut client, seat, &request, &identity, &proxy).await {
-        Ok((session, server)) => session.run(client, server, &identity, &proxy, id).await,
+        Ok((session, server)) => {
+            log_login(id, &peer, &request, &identity);
+            session.run(client, server, &identity, &proxy, id).await;
+        }
         Err(error) => refuse(Some(client), &error, &proxy, id, &peer).await,
     }
 }
@@ -61,7 +64,7 @@ pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit,
 #[derive(Debug)]
 struct Session {
     _seat: Seat,
-    _server: ServerPermit,
+    server: ServerPermit,
     _registration: Registration,
 }
 
@@ -88,10 +91,16 @@ impl Session {
             let server = Server::open(&proxy.upstream.connect, login, &startup, claims.as_ref()).await?;
             Ok((permit, server))
         };
+        let reaching = async {
+            tokio::select! {
+                reached = reaching => reached,
+                () = clock::reaches(identity.expires()) => Err(Error::Expired),
+            }
+        };
         let (permit, server) = proxy.stop.unless_going(reaching).await?;
         let registration = proxy.cancels.register(request.version, server.cancel.clone());
         greet(client, &server, &registration).await.map_err(Error::ClientGone)?;
-        Ok((Self { _seat: seat, _server: permit, _registration: registration }, server))
+        Ok((Self { _seat: seat, server: permit, _registration: registration }, server))
     }
 
     /// Relays until the end, and says what end it was.
@@ -118,10 +127,21 @@ impl Session {
         {
             warn!(id, %error, "could not cancel what the session left running");
         }
+        let (client, server) = relay.part();
+        tokio::spawn(outlast(server, self.server));
         let refusal = error.as_ref().and_then(|error| error.refusal(proxy.limits.auth_error_detail, id));
-        relay.end_with(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
+        client.say(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
         let reason = error.map_or_else(|| "client left".to_owned(), |error| error.to_string());
         info!(id, reason, "session ended");
+    }
+}
+
+/// Waits until a server that was told to go is gone. It may run something that no cancel request ends, and as long as it
+/// does it has its place in the pool.
+async fn outlast(mut server: Stream, _permit: ServerPermit) {
+    if server.shutdown().await.is_ok() {
+        // Whatever it still has to say is nobody's.
+        let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
     }
 }
 

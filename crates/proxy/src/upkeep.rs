@@ -24,12 +24,10 @@ enum Lost {
 /// The longest command tag that [`Upkeep::completed`] wants to see.
 pub(crate) const TAG_HEAD: usize = b"ROLLBACK".len();
 
-/// How much of a request's body [`Upkeep::requested`] wants to see.
+/// How much of a request's body [`Upkeep::requested`] wants to see: enough for a setting's name.
 pub(crate) fn request_head(tag: Tag) -> usize {
     match tag {
-        frontend::QUERY => b"DISCARD".len(),
-        // The name of the statement comes first; nobody prepares a reset under one.
-        frontend::PARSE => b"\0DISCARD".len(),
+        frontend::QUERY | frontend::PARSE => 64,
         _ => 0,
     }
 }
@@ -42,6 +40,8 @@ pub(crate) struct Upkeep {
     lost: Lost,
     /// Under way is what looks like a reset, or session init: the next request waits for its answer.
     doubtful: bool,
+    /// What looks like a reset is one of a setting that is none of ours.
+    harmless: bool,
     /// The last init went into an open transaction, whose end may undo it.
     tentative: bool,
     access: DefaultAccess,
@@ -50,27 +50,30 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     /// For a server on which `init` has just been done.
     pub(crate) fn new(init: Option<SessionInit>, access: DefaultAccess) -> Self {
-        Self { init, lost: Lost::Nothing, doubtful: false, tentative: false, access }
+        Self { init, lost: Lost::Nothing, doubtful: false, harmless: false, tentative: false, access }
     }
 
-    /// A request goes to the server; `head` is the beginning of its body.
-    pub(crate) fn requested(&mut self, tag: Tag, head: &[u8]) {
+    /// A request goes to the server; `head` is the beginning of its body. `alone`: it is all of it, and nothing is
+    /// owed for requests before, so that the next command tag belongs to this one.
+    pub(crate) fn requested(&mut self, tag: Tag, head: &[u8], alone: bool) {
         if self.init.is_none() {
             return;
         }
         let statement = match tag {
             frontend::QUERY => head,
+            // The statement's name comes first; nobody prepares a reset under one.
             frontend::PARSE => head.strip_prefix(b"\0").unwrap_or_default(),
             _ => return,
         };
         let begins = |word: &[u8]| statement.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
         self.doubtful |= begins(b"RESET") || begins(b"DISCARD");
+        self.harmless = alone && tag == frontend::QUERY && resets_another_setting(head);
     }
 
     /// A statement completed; `tag` is the beginning of its command tag.
     pub(crate) fn completed(&mut self, tag: &[u8]) {
         match tag.first() {
-            Some(b'R') if tag.starts_with(b"RESET") => self.lose(Lost::Claims),
+            Some(b'R') if tag.starts_with(b"RESET") && !self.harmless => self.lose(Lost::Claims),
             Some(b'R') if self.tentative && tag.starts_with(b"ROLLBACK") => self.lose(Lost::Claims),
             Some(b'D') if tag.starts_with(b"DISCARD") => self.lose(Lost::Everything),
             _ => {}
@@ -125,6 +128,52 @@ impl Upkeep {
         if self.init.is_some() {
             self.lost = self.lost.max(lost);
             self.tentative = false;
+        }
+    }
+}
+
+/// Whether a query is `RESET name` and no more, of a setting that has nothing to do with who this is. That is common
+/// within transactions, where an init would take the snapshot that `SET TRANSACTION` and `LOCK TABLE` have to precede.
+fn resets_another_setting(query: &[u8]) -> bool {
+    let text = std::str::from_utf8(query).unwrap_or_default().trim_end_matches('\0');
+    let mut words = text.trim_end_matches(|c: char| c == ';' || c.is_ascii_whitespace()).split_ascii_whitespace();
+    let (reset, name, more) = (words.next(), words.next(), words.next());
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let ours = ["all", "role", "session"];
+    reset.is_some_and(|word| word.eq_ignore_ascii_case("reset"))
+        && name.is_some_and(|name| is_name(name) && !ours.iter().any(|ours| name.eq_ignore_ascii_case(ours)))
+        && more.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_reset_of_one_other_setting_is_harmless() {
+        for query in ["reset work_mem\0", "RESET search_path;\0", " Reset\n  TimeZone ; \0"] {
+            assert!(resets_another_setting(query.as_bytes()), "{query:?}");
+        }
+        let others = [
+            "",
+            "reset\0",
+            "reset all\0",
+            "RESET ALL;\0",
+            "reset role\0",
+            "reset session authorization\0",
+            "reset pgusher.claims\0",
+            "reset \"pgusher.claims\"\0",
+            "reset request.jwt.claims\0",
+            "discard all\0",
+            "reset work_mem; reset all\0",
+            "reset work_mem;reset all\0",
+            "reset/**/all\0",
+            "reset work_mem--\nx\0",
+            "reset work_mem select\0",
+            "select 1\0",
+        ];
+        for query in others {
+            assert!(!resets_another_setting(query.as_bytes()), "{query:?}");
         }
     }
 }
