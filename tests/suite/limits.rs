@@ -208,3 +208,26 @@ async fn three_hundred_clients_may_idle_and_each_still_gets_its_answer() {
     }
     assert!(proxy.peak_memory() < 128 << 20, "{} bytes", proxy.peak_memory());
 }
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_cancelled_keeps_its_place_in_the_pool() {
+    let stage = Stage::get();
+    let builder = Proxy::builder(stage).set("pool.default_pool_size", 1);
+    let proxy = builder.set("pool.query_wait_timeout", "300ms").start().await;
+    let token = stage.token("alice");
+    let mut session = proxy.fragile_session(&token).await;
+    let backend = session.backend().await;
+    let stubborn =
+        "DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN END; END LOOP; END $$";
+    session.send(&query(stubborn)).await;
+    stage.until_backend(backend, "wait_event = 'PgSleep'").await;
+
+    drop(session);
+    proxy.logs("session ended").await;
+
+    let detail = "default_pool_size is 1, query_wait_timeout is 0.3 s.";
+    assert_full(&proxy, &token, "no server connection became free in time", detail).await;
+    let superuser = stage.superuser().await;
+    superuser.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.expect("it may");
+    let_in(&proxy, &token).await;
+}
