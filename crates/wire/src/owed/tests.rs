@@ -1,0 +1,200 @@
+//! Traces of what client and server send, and what is owed after them.
+
+use super::*;
+
+/// Plays a trace: `>` before what the client sends, `!` before what we inject, `<` before what the server
+/// answers; `Z` carries its status. Returns what the client gets to see.
+fn play(owed: &mut Owed, trace: &str) -> String {
+    let mut seen = String::new();
+    for step in trace.split_whitespace() {
+        let bytes = step.as_bytes();
+        match bytes[0] {
+            b'>' => owed.sent(Tag(bytes[1]), Answer::Forward),
+            b'!' => owed.sent(Tag(bytes[1]), Answer::Swallow),
+            _ => {
+                if owed.received(Tag(bytes[1]), bytes.get(2).copied()) == Answer::Forward {
+                    seen.push(bytes[1] as char);
+                }
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_query_is_answered_by_its_ready_for_query() {
+    let mut owed = Owed::default();
+    assert_eq!(play(&mut owed, ">Q <T <D <C <C"), "TDCC");
+    assert!(!owed.is_settled());
+    play(&mut owed, "<ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_transaction_is_settled_but_not_idle() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">Q <C <ZT");
+    assert!(owed.is_settled() && !owed.is_idle());
+    play(&mut owed, ">Q <E <ZE");
+    assert_eq!(owed.status(), TxStatus::Failed);
+    play(&mut owed, ">Q <C <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_batch_without_its_sync_is_not_settled() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >E >H <1 <2 <C");
+    assert!(!owed.is_settled() && !owed.settles_unaided());
+    play(&mut owed, ">S <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn an_injected_flight_is_swallowed_between_the_clients_own() {
+    let mut owed = Owed::default();
+    let seen = play(&mut owed, "!P !B !E !C !C !S >Q <1 <2 <D <N <C <3 <3 <A <S <ZI <T <D <C <N <ZI");
+    assert_eq!(seen, "ASTDCNZ");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn an_error_strikes_everything_up_to_the_sync() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >E >B >E >Q >S >Q <1 <E <ZI");
+    assert!(!owed.is_settled(), "the Query behind the Sync is still owed");
+    play(&mut owed, "<C <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn what_is_sent_between_an_error_and_its_sync_has_no_answer() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >E <E >B >E >Q >B");
+    assert!(!owed.is_settled() && !owed.settles_unaided());
+    play(&mut owed, ">S <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_query_that_is_skipped_does_not_close_the_batch_that_failed() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >Q <E");
+    assert!(!owed.is_settled() && !owed.settles_unaided());
+    play(&mut owed, ">S <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_portal_may_be_executed_in_parts() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >D >E >E >S <1 <2 <T <D <s <D <C <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_describe_of_a_statement_has_two_answers() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >D >D >C >S <1 <t <T <t <n <3 <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_copy_eats_the_sync_that_libpq_sends_behind_it() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >D >E >S <1 <2 <n <G");
+    assert!(!owed.settles_unaided());
+    play(&mut owed, ">d >d >c <C");
+    assert!(!owed.is_settled(), "the batch has lost its Sync");
+    play(&mut owed, ">S <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_sync_during_a_copy_is_ignored() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">Q <G >d >S >H >d >c <C <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_copy_whose_data_was_sent_in_advance_eats_only_what_lies_before_its_end() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >E >S >d >c >S <1 <2 <G <C");
+    assert!(!owed.is_settled());
+    play(&mut owed, "<ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_copy_that_fails_at_its_data_waits_for_the_next_sync() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >E >S <1 <2 <G >d <E >d >c");
+    assert!(!owed.is_settled());
+    play(&mut owed, ">S <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_copy_by_query_that_fails_ends_with_its_ready_for_query() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">Q <G >d <E <ZI >d >c");
+    assert!(owed.is_idle());
+    play(&mut owed, ">Q >f <C <ZI");
+    assert!(owed.is_idle(), "a CopyFail outside of a COPY is ignored");
+}
+
+#[test]
+fn ends_of_a_copy_that_nobody_answers_do_not_pile_up() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P");
+    play(&mut owed, &">c >f ".repeat(1000));
+    assert_eq!(owed.queue.len(), 2);
+    play(&mut owed, ">B >E >S <1 <2 <C <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn what_is_owed_has_a_limit_far_above_what_a_server_keeps_to_itself() {
+    let mut owed = Owed::default();
+    play(&mut owed, &">P ".repeat(8 * 1024 / 5 * 4));
+    assert!(!owed.is_full());
+    play(&mut owed, &">P ".repeat(MOST - 8 * 1024 / 5 * 4));
+    assert!(owed.is_full());
+    play(&mut owed, "<1");
+    assert!(!owed.is_full());
+}
+
+#[test]
+fn a_ready_for_query_that_nothing_in_front_expects_strikes_nothing() {
+    let mut owed = Owed::default();
+    // The COPY failed before it read, so the Sync behind it was not eaten after all, and two are answered.
+    let seen = play(&mut owed, ">P >B >E >S <1 <2 <G >f >S <E <ZI !P !B !E !S <ZI <1 <2 <C <ZI");
+    assert_eq!(seen, "12GEZZ");
+    assert!(owed.is_idle());
+    play(&mut owed, ">P >B >E >S <1 <2 <G <E <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn an_error_at_commit_belongs_to_the_sync() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >B >E >S >Q <1 <2 <C <E <ZI");
+    assert!(!owed.is_settled());
+    play(&mut owed, "<C <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn a_function_call_is_answered_like_a_query() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">F >F <V <ZI <E <ZI");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn the_servers_last_word_belongs_to_the_client() {
+    let mut owed = Owed::default();
+    assert_eq!(play(&mut owed, "<E"), "E");
+    assert!(owed.is_idle());
+}
