@@ -35,8 +35,47 @@ pub enum Verdict {
     Forward,
     /// It is taken out.
     Swallow,
+    /// It goes on with so many of its first bytes, the header included, replaced by the patch. The judge has seen all
+    /// of them. None: the patch goes before it.
+    Patch(usize),
     /// It waits, and all behind it: the judge is asked again at the next scan.
     Hold,
+}
+
+/// Who decides about frames.
+pub trait Judge {
+    /// Why a lane cannot go on.
+    type Error: From<BadLength>;
+
+    /// How much of the body of such a frame has to be there before it is judged.
+    fn peek(&self, tag: Tag) -> usize;
+
+    /// Decides about a frame. The judge gets the header, as much of the body as it asked for (or all, if it is shorter),
+    /// and an empty patch to write to if there is one.
+    ///
+    /// # Errors
+    /// Whatever makes it impossible to go on. The lane stays at that frame.
+    fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Self::Error>;
+
+    /// More of the body of the frame that was judged last, if it is longer than what the judge asked to see.
+    fn more(&mut self, body: &[u8]) {
+        let _ = body;
+    }
+}
+
+/// A judge made of two functions, for whom patches and the rest of bodies are no matter.
+struct Simple<P, J>(P, J);
+
+impl<E: From<BadLength>, P: Fn(Tag) -> usize, J: FnMut(Header, &[u8]) -> Result<Verdict, E>> Judge for Simple<P, J> {
+    type Error = E;
+
+    fn peek(&self, tag: Tag) -> usize {
+        self.0(tag)
+    }
+
+    fn judge(&mut self, header: Header, head: &[u8], _: &mut Vec<u8>) -> Result<Verdict, E> {
+        self.1(header, head)
+    }
 }
 
 /// One direction of a relay.
@@ -51,6 +90,8 @@ pub struct Lane {
     rest: u64,
     /// Whether that frame is being taken out.
     swallowing: bool,
+    /// Of a frame whose judge has seen its beginning and not its end: how many of the bytes beyond `seen` it knows.
+    unread: Option<usize>,
     /// Bytes were written and may still wait in the socket's own buffer: TLS has one.
     unflushed: bool,
 }
@@ -95,7 +136,7 @@ impl Lane {
         })
     }
 
-    /// Judges every frame that has arrived. The judge gets the header and as much of the body as `peek` asks for
+    /// Judges the frames that have arrived, all or as many as make a buffer full of output. The judge gets the header and as much of the body as `peek` asks for
     /// this tag (or the whole body, if it is shorter); a frame whose head is not there yet waits.
     ///
     /// # Errors
@@ -103,10 +144,26 @@ impl Lane {
     pub fn scan<E: From<BadLength>>(
         &mut self,
         peek: impl Fn(Tag) -> usize,
-        mut judge: impl FnMut(Header, &[u8]) -> Result<Verdict, E>,
+        judge: impl FnMut(Header, &[u8]) -> Result<Verdict, E>,
     ) -> Result<(), E> {
+        self.scan_by(&mut Simple(peek, judge))
+    }
+
+    /// The same, for a judge who changes frames or reads all of them.
+    ///
+    /// # Errors
+    /// [`BadLength`], if a length cannot be, or what the judge says. The lane stays at that frame.
+    ///
+    /// # Panics
+    /// If more is to be replaced than the judge has seen.
+    pub fn scan_by<J: Judge>(&mut self, judge: &mut J) -> Result<(), J::Error> {
+        let mut patch = Vec::new();
         loop {
-            self.pass();
+            self.pass(judge);
+            // Patches are as large as the judge likes, and there may be hundreds in a buffer.
+            if self.seen - self.sent >= CHUNK {
+                return Ok(());
+            }
             let Some(bytes) = self.buffer.get(self.seen..self.end).filter(|_| self.rest == 0) else {
                 return Ok(());
             };
@@ -114,16 +171,25 @@ impl Lane {
                 return Ok(());
             };
             let header = Header::parse(*header)?;
-            let head = peek(header.tag).min(header.body as usize);
-            let Some(head) = body.get(..head) else {
+            let wanted = judge.peek(header.tag);
+            let Some(head) = body.get(..wanted.min(header.body as usize)) else {
                 return Ok(());
             };
-            match judge(header, head)? {
-                Verdict::Forward => self.swallowing = false,
-                Verdict::Swallow => self.swallowing = true,
+            let seen = Header::SIZE + head.len();
+            let verdict = judge.judge(header, head, &mut patch)?;
+            let cut = match verdict {
+                Verdict::Forward | Verdict::Swallow => 0,
+                Verdict::Patch(cut) => cut,
                 Verdict::Hold => return Ok(()),
+            };
+            assert!(cut <= seen, "nobody replaces what they have not seen");
+            if matches!(verdict, Verdict::Patch(_)) {
+                self.splice(cut, &patch);
+                patch.clear();
             }
-            self.rest = header.frame_size();
+            self.swallowing = verdict == Verdict::Swallow;
+            self.rest = header.frame_size() - cut as u64;
+            self.unread = (wanted > 0 && seen as u64 != header.frame_size()).then_some(seen - cut);
         }
     }
 
@@ -160,15 +226,7 @@ impl Lane {
         if self.buffer.is_empty() {
             self.buffer = borrow();
         }
-        self.compact();
-        let end = self.end + bytes.len();
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
-        }
-        self.buffer.copy_within(self.seen..self.end, self.seen + bytes.len());
-        self.buffer[self.seen..self.seen + bytes.len()].copy_from_slice(bytes);
-        self.seen += bytes.len();
-        self.end = end;
+        self.splice(0, bytes);
     }
 
     /// The last judged frame has arrived whole.
@@ -183,15 +241,35 @@ impl Lane {
         self.rest == 0 && self.sent == self.end
     }
 
-    /// Bytes wait to be written.
+    /// Bytes wait to be written, here or in the socket's own buffer.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        self.sent < self.seen
+        self.sent < self.seen || self.unflushed
+    }
+
+    /// What has been read last is this.
+    #[must_use]
+    pub fn ends_with(&self, bytes: &[u8]) -> bool {
+        self.buffer[self.seen..self.end].ends_with(bytes)
+    }
+
+    /// Bytes wait to be judged.
+    #[must_use]
+    pub fn has_unseen(&self) -> bool {
+        self.seen < self.end
     }
 
     /// Moves on over what has arrived of the judged frame.
-    fn pass(&mut self) {
+    fn pass(&mut self, judge: &mut impl Judge) {
         let count = usize::try_from(self.rest).unwrap_or(usize::MAX).min(self.end - self.seen);
+        if let Some(known) = &mut self.unread {
+            let old = count.min(*known);
+            *known -= old;
+            let new = self.seen + old..self.seen + count;
+            if !new.is_empty() {
+                judge.more(&self.buffer[new]);
+            }
+        }
         if self.swallowing && count > 0 {
             // What waits before it moves over it: an answer that is swallowed is short and rare.
             self.buffer.copy_within(self.sent..self.seen, self.sent + count);
@@ -199,6 +277,22 @@ impl Lane {
         }
         self.seen += count;
         self.rest -= count as u64;
+    }
+
+    /// Replaces the first bytes of what has not been judged, and counts what came in their place as judged.
+    fn splice(&mut self, cut: usize, bytes: &[u8]) {
+        let grown = self.end - cut + bytes.len();
+        if grown > self.buffer.len() {
+            self.compact();
+        }
+        let end = self.end - cut + bytes.len();
+        if end > self.buffer.len() {
+            self.buffer.resize(end, 0);
+        }
+        self.buffer.copy_within(self.seen + cut..self.end, self.seen + bytes.len());
+        self.buffer[self.seen..self.seen + bytes.len()].copy_from_slice(bytes);
+        self.seen += bytes.len();
+        self.end = end;
     }
 
     fn compact(&mut self) {
@@ -240,128 +334,4 @@ fn give_back(buffer: Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use super::*;
-    use crate::frame::{backend, frontend};
-
-    fn frame(tag: Tag, body: &[u8]) -> Vec<u8> {
-        let length = i32::try_from(body.len() + 4).expect("a small frame");
-        [&[tag.0][..], &length.to_be_bytes(), body].concat()
-    }
-
-    /// Runs `input` through a lane in reads of `step` bytes, and returns what comes out.
-    fn run(input: &[u8], step: usize, judge: impl Fn(Header, &[u8]) -> Verdict) -> Result<Vec<u8>, BadLength> {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let (mut lane, mut output) = (Lane::default(), Vec::new());
-        for part in input.chunks(step) {
-            let mut part = part;
-            while !part.is_empty() {
-                assert!(lane.poll_fill(cx, &mut part).is_ready());
-                lane.scan(|_| 4, |header, head| Ok::<_, BadLength>(judge(header, head)))?;
-                assert!(lane.poll_drain(cx, &mut output).is_ready());
-            }
-        }
-        Ok(output)
-    }
-
-    #[test]
-    fn bytes_arrive_as_they_were_sent_however_they_are_cut() {
-        let sizes = [0, 1, 4, 5, 4096, CHUNK - 6, CHUNK, CHUNK + 1, 3 * CHUNK + 7];
-        let input: Vec<u8> = sizes.iter().flat_map(|size| frame(backend::DATA_ROW, &vec![7; *size])).collect();
-        for step in [1, 2, 3, 5, 6, 1000, CHUNK, usize::MAX] {
-            assert_eq!(run(&input, step, |_, _| Verdict::Forward).as_ref(), Ok(&input), "in reads of {step}");
-        }
-    }
-
-    #[test]
-    fn a_swallowed_frame_leaves_its_neighbours_whole() {
-        for size in [0, 3, 100, CHUNK + 100] {
-            let kept = [frame(backend::DATA_ROW, b"before"), frame(backend::DATA_ROW, b"behind")];
-            let swallowed = frame(backend::COMMAND_COMPLETE, &vec![9; size]);
-            let input = [&kept[0][..], &swallowed, &kept[1], &swallowed].concat();
-            for step in [1, 4, 7, 64, usize::MAX] {
-                let output = run(&input, step, |header, _| {
-                    if header.tag == backend::DATA_ROW { Verdict::Forward } else { Verdict::Swallow }
-                });
-                assert_eq!(output, Ok(kept.concat()), "{size} bytes in reads of {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_judge_sees_the_head_it_asked_for() {
-        let input = [frame(frontend::QUERY, b"select 1\0"), frame(frontend::SYNC, b"")].concat();
-        for step in 1..input.len() {
-            let output = run(&input, step, |header, head| {
-                assert_eq!(head, if header.tag == frontend::QUERY { &b"sele"[..] } else { b"" });
-                Verdict::Forward
-            });
-            assert_eq!(output.as_ref(), Ok(&input));
-        }
-    }
-
-    #[test]
-    fn an_impossible_length_stops_the_lane_before_it_is_forwarded() {
-        let input = [frame(frontend::SYNC, b""), vec![b'Q', 0, 0, 0, 3]].concat();
-        let refused = run(&input, usize::MAX, |_, _| Verdict::Forward);
-        assert_eq!(refused, Err(BadLength { tag: frontend::QUERY, length: 3 }));
-    }
-
-    #[test]
-    fn a_held_frame_waits_and_an_insertion_goes_before_it() {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let (first, second) = (frame(frontend::SYNC, b""), frame(frontend::QUERY, b"x\0"));
-        let input = [&first[..], &second].concat();
-        for size in [0, 1, 100, 2 * CHUNK] {
-            let (mut lane, mut output) = (Lane::default(), Vec::new());
-            let ours = frame(frontend::PARSE, &vec![1; size]);
-            let hold_queries = |header: Header, _: &[u8]| {
-                Ok::<_, BadLength>(if header.tag == frontend::QUERY { Verdict::Hold } else { Verdict::Forward })
-            };
-            assert!(lane.poll_fill(cx, &mut &input[..]).is_ready());
-            lane.scan(|_| 0, hold_queries).expect("no bad length");
-            lane.insert(&ours);
-            assert!(lane.poll_drain(cx, &mut output).is_ready() && !lane.is_empty());
-            lane.scan(|_| 0, |_, _| Ok::<_, BadLength>(Verdict::Forward)).expect("no bad length");
-            assert!(lane.poll_drain(cx, &mut output).is_ready() && lane.is_empty());
-            assert_eq!(output, [&first[..], &ours, &second].concat());
-        }
-    }
-
-    #[test]
-    fn a_lane_whose_writer_is_stuck_stops_reading_at_its_buffer() {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let input = frame(backend::DATA_ROW, &vec![0; 10 * CHUNK]);
-        let (mut source, mut lane) = (&input[..], Lane::default());
-        while lane.poll_fill(cx, &mut source).is_ready() {
-            lane.scan(|_| 0, |_, _| Ok::<_, BadLength>(Verdict::Forward)).expect("no bad length");
-        }
-        assert_eq!(input.len() - source.len(), CHUNK);
-    }
-
-    #[test]
-    fn insertions_do_not_make_room_for_the_peer_to_fill() {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let (ours, mut lane) = (frame(frontend::PARSE, &[1; 1000]), Lane::default());
-        for _ in 0..100 {
-            while lane.poll_fill(cx, &mut &frame(frontend::FLUSH, b"")[..]).is_ready() {}
-            lane.scan(|_| 0, |_, _| Ok::<_, BadLength>(Verdict::Hold)).expect("no bad length");
-            lane.insert(&ours);
-            assert!(lane.poll_drain(cx, &mut Vec::new()).is_ready());
-        }
-        assert!(lane.buffer.len() <= CHUNK + ours.len(), "{}", lane.buffer.len());
-    }
-
-    #[test]
-    fn an_empty_lane_holds_no_buffer() {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let mut lane = Lane::default();
-        assert!(lane.poll_fill(cx, &mut &frame(frontend::SYNC, b"")[..]).is_ready());
-        assert_eq!(lane.buffer.len(), CHUNK);
-        lane.scan(|_| 0, |_, _| Ok::<_, BadLength>(Verdict::Forward)).expect("no bad length");
-        assert!(lane.poll_drain(cx, &mut Vec::new()).is_ready());
-        assert_eq!(lane.buffer.capacity(), 0);
-    }
-}
+mod tests;

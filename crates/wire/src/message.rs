@@ -1,8 +1,9 @@
-//! The messages that we write to a client ourselves: those of the handshake, and those with which we refuse.
+//! The messages that we write ourselves: to a client those of the handshake, and those with which we refuse; to a server
+//! what goes in the place of a client's.
 //!
 //! Everything else is a peer's, and passes as it was sent.
 
-use crate::frame::{Tag, backend};
+use crate::frame::{Tag, backend, frontend};
 use crate::owed::TxStatus;
 use crate::startup::Version;
 
@@ -70,6 +71,25 @@ pub fn ready_for_query(out: &mut Vec<u8>, status: TxStatus) {
 /// ErrorResponse.
 pub fn error_response(out: &mut Vec<u8>, report: &Report<'_>) {
     frame(out, backend::ERROR_RESPONSE, |out| fields(out, report));
+}
+
+/// NoticeResponse.
+pub fn notice_response(out: &mut Vec<u8>, report: &Report<'_>) {
+    frame(out, backend::NOTICE_RESPONSE, |out| fields(out, report));
+}
+
+/// Parse, of a statement without parameters.
+pub fn parse(out: &mut Vec<u8>, name: &str, sql: &str) {
+    frame(out, frontend::PARSE, |out| {
+        c_string(out, name);
+        c_string(out, sql);
+        out.extend([0; 2]);
+    });
+}
+
+/// Query.
+pub fn query(out: &mut Vec<u8>, sql: &str) {
+    frame(out, frontend::QUERY, |out| c_string(out, sql));
 }
 
 fn fields(out: &mut Vec<u8>, report: &Report<'_>) {

@@ -23,6 +23,8 @@ pub enum Answer {
     Forward,
     /// The request was ours, and the client must not see the answer.
     Swallow,
+    /// The request was ours, made so that one of the client's can succeed: if this one fails, so has that one.
+    SwallowSuccess,
 }
 
 /// The transaction status of a ReadyForQuery.
@@ -80,11 +82,29 @@ pub struct Owed {
     skipping: bool,
     /// The server reads copy data.
     copy_in: bool,
+    /// Syncs were taken for input of the COPY that runs, and it has not completed.
+    struck: bool,
+    /// A Query has begun a COPY.
+    copied: bool,
+    /// It is not known which Syncs a COPY has read: nobody can tell any more when the server is idle.
+    astray: bool,
+    /// How many requests to make or close a statement the last error left unanswered.
+    dropped: usize,
 }
 
 impl Default for Owed {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), status: TxStatus::Idle, batch_open: false, skipping: false, copy_in: false }
+        Self {
+            queue: VecDeque::new(),
+            status: TxStatus::Idle,
+            batch_open: false,
+            skipping: false,
+            copy_in: false,
+            struck: false,
+            copied: false,
+            astray: false,
+            dropped: 0,
+        }
     }
 }
 
@@ -101,10 +121,23 @@ impl Owed {
         self.queue.is_empty() && !self.batch_open
     }
 
-    /// Settled, and outside of any transaction.
+    /// Settled, and outside of any transaction. Never again once a COPY has made it uncertain what is still to come: it
+    /// reads the Syncs behind it, but one that fails before it reads does not, and the answers look the same.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.is_settled() && self.status == TxStatus::Idle
+        self.is_settled() && self.status == TxStatus::Idle && !self.astray
+    }
+
+    /// Whether a COPY has made it uncertain what is still to come.
+    #[must_use]
+    pub fn is_astray(&self) -> bool {
+        self.astray
+    }
+
+    /// Whether the next answer is to a Query.
+    #[must_use]
+    pub fn answers_query(&self) -> bool {
+        self.front() == Some(Request::Query)
     }
 
     /// Whether the server will settle by itself, with no further byte from the client: what was sent ends with a
@@ -119,6 +152,19 @@ impl Owed {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue.len() >= MOST
+    }
+
+    /// The server skips requests of the extended protocol until the next Sync, and answers none of them.
+    #[must_use]
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// How many of the Parses and Closes sent will have no answer, the one that failed included, because of the
+    /// ErrorResponse that was received last.
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// Notes that a frame goes to the server.
@@ -141,15 +187,19 @@ impl Owed {
         }
     }
 
-    /// Notes that a frame came from the server, and says what becomes of it. `head` is the first byte of its body,
-    /// needed of a ReadyForQuery.
+    /// Notes that a frame came from the server, and says what becomes of it: never `SwallowSuccess`. `head` is the
+    /// first byte of its body, needed of a ReadyForQuery.
     pub fn received(&mut self, tag: Tag, head: Option<u8>) -> Answer {
-        let answer = self.queue.front().map_or(Answer::Forward, |entry| entry.answer);
+        let answer = match self.queue.front().map(|entry| entry.answer) {
+            Some(Answer::SwallowSuccess) if tag == backend::ERROR_RESPONSE => Answer::Forward,
+            Some(Answer::Swallow | Answer::SwallowSuccess) => Answer::Swallow,
+            Some(Answer::Forward) | None => Answer::Forward,
+        };
         match tag {
             backend::DATA_ROW => {}
             backend::READY_FOR_QUERY => return self.ready(head),
             backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => {
-                self.copy_in = false;
+                (self.copy_in, self.struck) = (false, false);
                 self.strike(Request::Execute);
             }
             backend::PARSE_COMPLETE => self.strike(Request::Parse),
@@ -179,6 +229,7 @@ impl Owed {
 
     fn sync(&mut self, answer: Answer) {
         if self.copy_in {
+            self.struck = true;
             return;
         }
         self.batch_open = false;
@@ -191,7 +242,8 @@ impl Owed {
             self.copy_in = false;
             return;
         }
-        // Of several in a row the server ignores all but the first.
+        // Of several in a row the server ignores all but the first, unless one Query has begun several COPYs: that shows
+        // when the second begins.
         let last = self.queue.back().map(|entry| entry.request);
         if !matches!(last, None | Some(Request::CopyEnd)) {
             self.push(Request::CopyEnd, Answer::Forward);
@@ -219,11 +271,11 @@ impl Owed {
         if let Some(status) = status.and_then(TxStatus::parse) {
             self.status = status;
         }
-        self.copy_in = false;
+        (self.copy_in, self.copied) = (false, false);
         match self.queue.pop_front_if(|entry| matches!(entry.request, Request::Query | Request::Sync)) {
             Some(entry) => {
                 self.drop_copy_ends();
-                entry.answer
+                if entry.answer == Answer::Forward { Answer::Forward } else { Answer::Swallow }
             }
             None => {
                 self.skipping = false;
@@ -239,12 +291,14 @@ impl Owed {
 
     fn error(&mut self) {
         self.copy_in = false;
+        self.astray |= std::mem::take(&mut self.struck);
+        self.dropped = 0;
         match self.front() {
             // Ends with the ReadyForQuery that follows. No entry: the server says why it goes.
             Some(Request::Query | Request::Sync) | None => {}
             Some(_) => {
-                while self.front().is_some_and(|request| request != Request::Sync) {
-                    self.queue.pop_front();
+                while let Some(entry) = self.queue.pop_front_if(|entry| entry.request != Request::Sync) {
+                    self.dropped += usize::from(matches!(entry.request, Request::Parse | Request::Close));
                 }
                 self.skipping = self.queue.is_empty();
                 self.batch_open |= self.skipping;
@@ -259,8 +313,14 @@ impl Owed {
         self.copy_in = end.is_none();
         let mut behind = self.queue.split_off(end.unwrap_or(self.queue.len()));
         behind.pop_front();
+        let before = self.queue.len();
         self.queue.retain(|entry| entry.request != Request::Sync);
+        self.struck = self.queue.len() < before;
         self.queue.append(&mut behind);
+        if self.answers_query() {
+            self.astray |= self.struck || self.copied;
+            self.copied = true;
+        }
         // An Execute that lost its Sync leaves its batch open until the next one.
         let synced = self.queue.iter().any(|entry| entry.request == Request::Sync);
         self.batch_open |= self.front() == Some(Request::Execute) && !synced;

@@ -4,9 +4,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, CommonState, ServerConfig};
@@ -93,6 +93,18 @@ impl Stream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the peer has said nothing that is unread, and has not hung up, as far as the runtime knows. As long as
+    /// it knows of nothing to read that costs no system call. The one use of a `false` is to drop the connection: a
+    /// byte may be consumed. Under TLS what is no data, such as a session ticket, is taken in and no reason for it.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        let reading = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut byte));
+        // A task that has used up its budget would be told that there is nothing to read.
+        let reading = pin!(tokio::task::unconstrained(reading));
+        reading.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Does the TLS handshake as the side that was connected to.
@@ -256,6 +268,37 @@ mod tests {
 
         assert_eq!(stream.read_u8().await.unwrap(), b'S');
         assert!(stream.has_early_bytes().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_speaks_or_hangs_up_is_not_quiet() {
+        let (mut speaks, mut peer) = tcp_pair().await;
+        let (mut gone, other) = tcp_pair().await;
+        assert!(speaks.is_quiet() && gone.is_quiet());
+
+        peer.write_all(b"E").await.unwrap();
+        drop(other);
+
+        for stream in [&mut speaks, &mut gone] {
+            let Stream::Plain(Socket::Tcp(tcp)) = &*stream else { panic!("a TCP stream") };
+            tcp.readable().await.unwrap();
+            assert!(!stream.is_quiet());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_without_budget_still_hears_the_peer() {
+        let (near, mut peer) = UnixStream::pair().unwrap();
+        let mut stream = Stream::from(near);
+        peer.write_all(b"E").await.unwrap();
+        let Stream::Plain(Socket::Unix(unix)) = &stream else { panic!("a Unix stream") };
+        unix.readable().await.unwrap();
+
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+
+        assert!(!stream.is_quiet());
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::AsyncWrite;
 
-use super::{CHUNK, Lane, Verdict};
+use super::{CHUNK, Judge, Lane, Verdict};
 use crate::frame::{BadLength, Header, Tag};
 
 /// How much of a body the judge asks to see.
@@ -23,54 +23,97 @@ pub fn fuzz_lane(bytes: &[u8]) {
     assert_eq!(pass(&input, at_once(read), at_once(write)), walk(&input));
 }
 
-/// Whatever the fuzzer likes to make of tags, about half of them go either way.
-fn verdict(tag: Tag) -> Verdict {
-    if tag.0 & 1 == 0 { Verdict::Forward } else { Verdict::Swallow }
+/// What a head is replaced by.
+const PATCH: &[u8] = b"a little more than was cut";
+
+/// Whatever the fuzzer likes to make of tags: a quarter each is taken out and patched.
+fn verdict(header: Header) -> Verdict {
+    match header.tag.0 & 5 {
+        0 | 4 => Verdict::Forward,
+        1 => Verdict::Swallow,
+        _ => Verdict::Patch((Header::SIZE + HEAD).min(header.frame_size() as usize)),
+    }
 }
 
-/// What a lane makes of it.
-fn pass(input: &[u8], read: usize, write: usize) -> (Vec<u8>, Option<BadLength>) {
+/// Holds every other tag once before it decides, and reads what it patches.
+#[derive(Default)]
+struct Decider {
+    held: bool,
+    patching: bool,
+    read: Vec<u8>,
+}
+
+impl Judge for Decider {
+    type Error = BadLength;
+
+    fn peek(&self, _: Tag) -> usize {
+        HEAD
+    }
+
+    fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, BadLength> {
+        assert_eq!(head.len(), HEAD.min(header.body as usize));
+        self.held = !self.held && header.tag.0 & 2 == 0;
+        if self.held {
+            return Ok(Verdict::Hold);
+        }
+        self.patching = matches!(verdict(header), Verdict::Patch(_));
+        if self.patching {
+            patch.extend(PATCH);
+            self.read.extend(head);
+        }
+        Ok(verdict(header))
+    }
+
+    fn more(&mut self, body: &[u8]) {
+        if self.patching {
+            self.read.extend(body);
+        }
+    }
+}
+
+/// What a lane makes of it: what it lets out, and what its judge has read.
+fn pass(input: &[u8], read: usize, write: usize) -> (Vec<u8>, Vec<u8>, Option<BadLength>) {
     let cx = &mut Context::from_waker(Waker::noop());
     let mut sink = Sink { taken: Vec::new(), at_once: write, ready: false };
-    let (mut lane, mut source, mut fault, mut held) = (Lane::default(), input, None, false);
+    let (mut lane, mut source, mut fault, mut judge) = (Lane::default(), input, None, Decider::default());
     loop {
         let (mut part, _) = source.split_at(source.len().min(read));
         let before = part.len();
         let _ = lane.poll_fill(cx, &mut part);
         source = &source[before - part.len()..];
-        let judge = |header: Header, head: &[u8]| {
-            assert_eq!(head.len(), HEAD.min(header.body as usize));
-            // Every other tag is held once before it is judged.
-            held = !held && header.tag.0 & 2 == 0;
-            Ok(if held { Verdict::Hold } else { verdict(header.tag) })
-        };
-        fault = fault.or_else(|| lane.scan(|_| HEAD, judge).err());
+        fault = fault.or_else(|| lane.scan_by(&mut judge).err());
         let drained = lane.poll_drain(cx, &mut sink).is_ready();
-        if drained && (fault.is_some() || (source.is_empty() && !held)) {
-            return (sink.taken, fault);
+        if drained && (fault.is_some() || (source.is_empty() && !judge.held)) {
+            return (sink.taken, judge.read, fault);
         }
     }
 }
 
 /// What it comes to, frame by frame.
-fn walk(mut input: &[u8]) -> (Vec<u8>, Option<BadLength>) {
-    let mut output = Vec::new();
+fn walk(mut input: &[u8]) -> (Vec<u8>, Vec<u8>, Option<BadLength>) {
+    let (mut output, mut read) = (Vec::new(), Vec::new());
     while let Some((header, body)) = input.split_first_chunk() {
         let header = match Header::parse(*header) {
             Ok(header) => header,
-            Err(bad) => return (output, Some(bad)),
+            Err(bad) => return (output, read, Some(bad)),
         };
         if body.len() < HEAD.min(header.body as usize) {
             break;
         }
         let size = usize::try_from(header.frame_size()).unwrap_or(usize::MAX);
         let (frame, behind) = input.split_at(size.min(input.len()));
-        if verdict(header.tag) == Verdict::Forward {
-            output.extend(frame);
+        match verdict(header) {
+            Verdict::Patch(cut) => {
+                output.extend(PATCH);
+                output.extend(&frame[cut..]);
+                read.extend(&frame[Header::SIZE..]);
+            }
+            Verdict::Forward => output.extend(frame),
+            _ => {}
         }
         input = behind;
     }
-    (output, None)
+    (output, read, None)
 }
 
 /// Takes only so many bytes at once, and every other time none.

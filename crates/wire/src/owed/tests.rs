@@ -3,7 +3,7 @@
 use super::*;
 
 /// Plays a trace: `>` before what the client sends, `!` before what we inject, `<` before what the server
-/// answers; `Z` carries its status. Returns what the client gets to see.
+/// answers, `?` before what we inject for one of the client's requests; `Z` carries its status. Returns what the client gets to see.
 fn play(owed: &mut Owed, trace: &str) -> String {
     let mut seen = String::new();
     for step in trace.split_whitespace() {
@@ -11,6 +11,7 @@ fn play(owed: &mut Owed, trace: &str) -> String {
         match bytes[0] {
             b'>' => owed.sent(Tag(bytes[1]), Answer::Forward),
             b'!' => owed.sent(Tag(bytes[1]), Answer::Swallow),
+            b'?' => owed.sent(Tag(bytes[1]), Answer::SwallowSuccess),
             _ => {
                 if owed.received(Tag(bytes[1]), bytes.get(2).copied()) == Answer::Forward {
                     seen.push(bytes[1] as char);
@@ -197,4 +198,59 @@ fn the_servers_last_word_belongs_to_the_client() {
     let mut owed = Owed::default();
     assert_eq!(play(&mut owed, "<E"), "E");
     assert!(owed.is_idle());
+}
+
+#[test]
+fn a_flight_without_a_sync_is_closed_by_its_query_and_swallowed() {
+    let mut owed = Owed::default();
+    let seen = play(&mut owed, "!P !B !E !P !B !E !Q >Q <1 <2 <C <1 <2 <D <C <T <D <C <T <D <C <ZI <T <D <C <ZI");
+    assert_eq!(seen, "TDCZ");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn what_was_made_for_a_request_fails_for_it() {
+    let mut owed = Owed::default();
+    assert_eq!(play(&mut owed, "?P >B >E >S <1 <2 <C <ZI"), "2CZ");
+    assert_eq!(play(&mut owed, "?C ?P >P >B >E >S <3 <E <ZI"), "EZ");
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn an_error_tells_how_many_statements_it_left_unmade() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >P ?C ?P >B >E >C >S >P <1 <E");
+    assert_eq!(owed.dropped(), 4);
+    play(&mut owed, "<ZI <E");
+    assert_eq!((owed.dropped(), owed.is_skipping()), (1, true));
+    play(&mut owed, ">S <ZI >Q <E");
+    assert_eq!((owed.dropped(), owed.is_skipping()), (0, false));
+}
+
+#[test]
+fn a_copy_that_may_not_have_read_the_syncs_behind_it_leaves_nobody_idle() {
+    // One that fails before it reads (FREEZE, a view, a trigger) answers both Syncs; a Query behind them still runs when
+    // the account has come to its end.
+    for trace in [
+        ">Q >S >Q <G <E <ZI <ZI",
+        ">P >B >E >S >Q <1 <2 <G <E <ZI",
+        ">Q >d >c >d >c >S >Q <G <G <C <ZI <ZI",
+        ">P >B >E <1 <2 <G >S >S <E <ZI",
+        ">Q <G >S <E <ZI",
+    ] {
+        let mut owed = Owed::default();
+        play(&mut owed, trace);
+        assert!(!owed.is_idle(), "{trace}");
+    }
+}
+
+#[test]
+fn a_copy_as_drivers_do_it_leaves_the_server_idle() {
+    for trace in
+        [">Q <G >d >c <C <ZI", ">P >B >E >S <1 <2 <G >d >c >S <C <ZI", ">Q <G >d >f <E <ZI", ">Q >d >c <G <C <ZI"]
+    {
+        let mut owed = Owed::default();
+        play(&mut owed, trace);
+        assert!(owed.is_idle(), "{trace}");
+    }
 }
