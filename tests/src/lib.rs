@@ -15,8 +15,10 @@
 //! # }
 //! ```
 
+pub mod canary;
 mod demo;
 mod proxy;
+mod random;
 mod raw;
 pub mod request;
 mod session;
@@ -27,6 +29,7 @@ pub mod wait;
 
 pub use demo::Demo;
 pub use proxy::{Proxy, ProxyBuilder, binary};
+pub use random::Random;
 pub use raw::{Message, Raw, message, startup};
 pub use session::WHO;
 pub use stage::Stage;

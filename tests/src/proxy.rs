@@ -294,11 +294,16 @@ fn listening_at(line: &str) -> Option<String> {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let built =
-            std::process::Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "pgusher"]).status();
-        assert!(built.expect("cargo runs").success(), "the proxy does not build");
-        let test = std::env::current_exe().expect("a path");
-        let target = test.parent().and_then(Path::parent).expect("target/debug/deps/suite");
+        let mut build = std::process::Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "pgusher"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the proxy does not build");
+        // target/debug/deps/suite, or target/debug/canary.
+        let this = std::env::current_exe().expect("a path");
+        let directory = this.parent().expect("a file's directory");
+        let target = if directory.ends_with("deps") { directory.parent().expect("target/debug") } else { directory };
         target.join("pgusher")
     })
 }

@@ -94,7 +94,12 @@ impl Raw {
 
     /// The next message; none at the end of the stream.
     pub async fn receive(&mut self) -> Option<Message> {
-        match wait::within("a message", read_frame(&mut self.stream, LARGEST)).await {
+        wait::within("a message", self.next()).await
+    }
+
+    /// The same for a caller with a limit of its own.
+    pub async fn next(&mut self) -> Option<Message> {
+        match read_frame(&mut self.stream, LARGEST).await {
             Ok(frame) => Some(Message { tag: frame.tag.0, body: frame.body.to_vec() }),
             Err(ReadError::Io(_)) => None,
             Err(error) => panic!("a message, not {error:?}"),

@@ -28,13 +28,18 @@ impl Proxy {
     /// # Panics
     /// If it is refused.
     pub async fn session_with(&self, token: &impl Display, parameters: &[(&str, &str)]) -> Raw {
+        self.greeted_session(token, parameters).await.0
+    }
+
+    /// The same with all that it was greeted with.
+    pub async fn greeted_session(&self, token: &impl Display, parameters: &[(&str, &str)]) -> (Raw, Vec<Message>) {
         let mut raw = self.raw().await;
         let greeting = raw.log_in_with(&token.to_string(), parameters).await;
         assert_eq!(greeting.last().map(|message| message.tag), Some(b'Z'), "{greeting:?}");
-        raw
+        (raw, greeting)
     }
 
-    /// The same; when it is dropped its socket does not say goodbye, but resets the connection.
+    /// A session; when it is dropped its socket does not say goodbye, but resets the connection.
     pub async fn fragile_session(&self, token: &impl Display) -> Raw {
         let socket = TcpStream::connect(self.address()).await.expect("it listens");
         socket.set_zero_linger().expect("a socket");
@@ -118,6 +123,11 @@ impl Message {
 impl Stage {
     /// A session as the login `pgusher_authenticated` with the role `authenticated`, past the proxy.
     pub async fn direct_session(&self) -> Raw {
+        self.direct_session_of(database::DATABASE).await
+    }
+
+    /// The same in another database.
+    pub async fn direct_session_of(&self, database: &str) -> Raw {
         let password = std::fs::read_to_string(self.files().join("authenticated.password")).expect("a file");
         let login = Login { user: "pgusher_authenticated".into(), password: Some(Password::new(password)) };
         let config = ConnectConfig {
@@ -128,13 +138,8 @@ impl Stage {
             login_timeout: Duration::from_secs(30),
         };
         let (settings, parameters) = (Settings::default(), Parameters::default());
-        let startup = Startup {
-            database: database::DATABASE,
-            role: "authenticated",
-            settings: &settings,
-            parameters: &parameters,
-        };
-        let server = Server::open(&config, &login, &startup, None).await;
+        let startup = Startup { database, role: "authenticated", settings: &settings, parameters: &parameters };
+        let server = Server::open(&config, &login, &startup).await;
         Raw::over(server.expect("Postgres lets us in").stream)
     }
 

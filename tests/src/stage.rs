@@ -44,7 +44,15 @@ pub struct Stage {
     pub keys: Vec<SigningKey>,
     /// Who signed the certificates of Postgres and of the proxies.
     pub authority: Authority,
+    programs: Programs,
+    options: Options,
     files: Scratch,
+}
+
+/// Whether the data of a stage outlives its Postgres.
+enum Keep {
+    No,
+    Yes,
 }
 
 impl Stage {
@@ -71,11 +79,37 @@ impl Stage {
 
     /// A stage of a test's own, for what the others must not notice. It takes seconds to make.
     pub async fn alone() -> Self {
+        Self::make(Keep::No).await
+    }
+
+    /// One whose Postgres can be [restarted](Self::restarted).
+    pub async fn restartable() -> Self {
+        Self::make(Keep::Yes).await
+    }
+
+    /// Ends Postgres by a fast shutdown, and starts it again with the same data at the same port.
+    pub async fn restarted(self) -> Self {
+        let Self { postgres, issuer, keys, authority, programs, mut options, files } = self;
+        assert!(options.keep, "a stage whose data outlives its Postgres");
+        options.port = postgres.port();
+        postgres.stop().await.expect("Postgres ends");
+        let again = Postgres::start(&programs, &files.path().join("postgres"), &options).await;
+        Self { postgres: again.expect("Postgres, again"), issuer, keys, authority, programs, options, files }
+    }
+
+    /// Ends Postgres and removes what the stage has left. To drop it only begins the one, and may miss the other.
+    pub async fn close(self) {
+        let Self { postgres, .. } = self;
+        postgres.stop().await.expect("Postgres ends");
+    }
+
+    async fn make(keep: Keep) -> Self {
         let files = Scratch::new("tests").expect("a directory");
         let authority = Authority::new(files.path());
         let certificate = authority.certify("localhost");
         let options = Options {
             password: "superuser".into(),
+            keep: matches!(keep, Keep::Yes),
             settings: [
                 ("max_connections", "600"),
                 ("ssl", "on"),
@@ -84,6 +118,7 @@ impl Stage {
                 ("ssl_ca_file", "../ca.crt"),
                 ("log_connections", "on"),
                 ("max_prepared_transactions", "10"),
+                ("fsync", "off"),
             ]
             .map(|(name, value)| (name.into(), value.into()))
             .into(),
@@ -101,7 +136,7 @@ impl Stage {
         let keys: Vec<_> =
             ALGORITHMS.iter().map(|algorithm| SigningKey::generate(*algorithm).expect("a key")).collect();
         let issuer = Issuer::start(0, keys.iter().map(|key| key.public().clone()).collect()).await;
-        Self { postgres, issuer: issuer.expect("an issuer"), keys, authority, files }
+        Self { postgres, issuer: issuer.expect("an issuer"), keys, authority, programs, options, files }
     }
 
     /// A good token of this subject, for the role `authenticated`.

@@ -1,11 +1,9 @@
 //! Clients that leave at any point: nothing of them stays.
 
-use pgusher_tests::{Proxy, Raw, Stage, message, startup, wait};
+use pgusher_tests::{Proxy, Random, Raw, Stage, message, startup, wait};
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
-
-use crate::random::Random;
 
 /// How many may be in at once.
 const SEATS: usize = 16;

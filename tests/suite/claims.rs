@@ -88,10 +88,15 @@ async fn claims_of_another_session_are_refused_by_whatever_road_they_come() {
 #[tokio::test]
 async fn claims_of_an_earlier_session_are_refused_even_to_their_owner() {
     let stage = Stage::get();
-    let proxy = Proxy::start(stage).await;
-    let (_, earlier) = claims_of(&proxy, stage, "alice").await;
-    let mut alice = proxy.session(&stage.token("alice")).await;
-    assert_eq!(who_after(&mut alice, &format!("SET pgusher.claims = '{earlier}'")).await, "28000");
+    for mode in ["session", "transaction"] {
+        let one_server = Proxy::builder(stage).set("pool.pool_mode", mode).set("pool.default_pool_size", 1);
+        let proxy = one_server.start().await;
+        let (_, earlier) = claims_of(&proxy, stage, "alice").await;
+        proxy.session(&stage.token("bob")).await.who().await;
+        let mut alice = proxy.session(&stage.token("alice")).await;
+        let again = format!("SET pgusher.claims = '{earlier}'");
+        assert_eq!(who_after(&mut alice, &again).await, "28000", "{mode}");
+    }
 }
 
 #[tokio::test]
@@ -146,6 +151,8 @@ async fn sessions_of_the_same_login_do_not_see_each_others_claims() {
     let proxy = Proxy::start(stage).await;
     let mut bob = proxy.session(&stage.token("bob")).await;
     let backend = bob.backend().await;
+    // In a transaction he keeps his server.
+    bob.query("BEGIN").await;
     bob.query("RESET ALL").await;
     let mut mallory = proxy.session(&stage.token("mallory")).await;
 

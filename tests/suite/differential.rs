@@ -1,4 +1,21 @@
-//! The same bytes sent through the proxy and past it are answered by the same messages.
+//! The same bytes sent through the proxy and past it are answered by the same messages: traces that were thought of, and
+//! random ones, each from a seed. `PGUSHER_SEED=17` runs the trace of one seed, `PGUSHER_TRACES=100000` so many of them, and
+//! `PGUSHER_POOL_MODE` all of that in another mode of the pool.
+
+mod churn;
+mod side;
+mod sql;
+mod trace;
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use churn::Churner;
+use pgusher_tests::Random;
+use pgusher_tests::canary::pool_mode;
+use side::{Names, Side};
+use tokio_postgres::Client;
+use trace::Trace;
 
 use pgusher_tests::request::{
     bind, copy_data, copy_done, copy_fail, describe, execute, extended, parse, query, sync, terminate,
@@ -92,4 +109,128 @@ async fn a_session_ends_through_the_proxy_as_it_does_without() {
         assert_same(&mut through, &mut past, &trace).await;
         assert_eq!(through.receive().await, None);
     }
+}
+
+/// Two databases that have the same in them, and a proxy, whose pool others use too.
+struct Lab {
+    proxy: Proxy,
+    names: Names,
+    through: String,
+    past: String,
+    superusers: [Client; 2],
+}
+
+/// How many servers the pool has: in mode `session` one for each client, in mode `transaction` fewer.
+fn servers(pool_mode: &str) -> usize {
+    if pool_mode == "session" { CHURNERS.len() + 2 } else { 2 }
+}
+
+/// Who else uses the pool: one client of the trace's own identity, and others.
+const CHURNERS: [&str; 3] = ["alice", "bob", "carol"];
+
+impl Lab {
+    async fn set_up() -> Self {
+        let stage = Stage::get();
+        let pool_mode = pool_mode();
+        let names = if pool_mode == "session" { Names::Kept } else { Names::Replaced };
+        let builder = Proxy::builder(stage).set("pool.default_pool_size", servers(&pool_mode));
+        let proxy = builder.set("pool.pool_mode", pool_mode).set("log.level", "info").start().await;
+        let ((through, one), (past, other)) = (stage.database().await, stage.database().await);
+        let superusers = [one, other];
+        for superuser in &superusers {
+            superuser.batch_execute(sql::TABLES).await.expect("tables");
+        }
+        Self { proxy, names, through, past, superusers }
+    }
+
+    /// Makes both databases what they were before the first trace.
+    async fn restore(&self) {
+        for superuser in &self.superusers {
+            let left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
+            for row in superuser.query(left, &[]).await.expect("the superuser may look") {
+                let end = format!("ROLLBACK PREPARED '{}'", row.get::<_, &str>(0));
+                superuser.batch_execute(&end).await.expect("the superuser may");
+            }
+            superuser.batch_execute(sql::RESTORE).await.expect("nobody holds a lock for ever");
+        }
+    }
+
+    /// Runs the trace of a seed on both sides, while others use the pool before each flight, and perhaps during it.
+    async fn compare(&self, seed: u64) -> Result<(), String> {
+        self.restore().await;
+        let trace = Trace::of(seed);
+        let mut random = Random(!seed);
+        let (mut through, mut past) = self.sides().await;
+        let mut churners = CHURNERS.map(|subject| Churner::new(&self.proxy, &self.through, subject, random.fork()));
+        for (number, flight) in trace.flights.iter().enumerate() {
+            churners[random.below(CHURNERS.len())].churn().await;
+            let meanwhile = async {
+                if random.one_in(2) {
+                    churners[random.below(CHURNERS.len())].churn().await;
+                }
+            };
+            let (seen, expected, ()) = tokio::join!(through.answers(flight), past.answers(flight), meanwhile);
+            if seen != expected {
+                return Err(difference(seed, &trace, number, &seen, &expected));
+            }
+        }
+        if through.parameters != past.parameters {
+            return Err(format!("PGUSHER_SEED={seed}\n{trace}{:?}\n{:?}", through.parameters, past.parameters));
+        }
+        Ok(())
+    }
+
+    async fn sides(&self) -> (Side, Side) {
+        let stage = Stage::get();
+        let database = [("database", self.through.as_str())];
+        let (through, greeting) = self.proxy.greeted_session(&stage.token("alice"), &database).await;
+        let past = stage.direct_session_of(&self.past).await;
+        // Both servers began with the same settings, but what the one past the proxy said of them is not seen here.
+        (Side::new(through, self.names, b"thru", &greeting), Side::new(past, self.names, b"past", &greeting))
+    }
+}
+
+/// The trace, and the answers from the first that differs on.
+fn difference(seed: u64, trace: &Trace, flight: usize, seen: &[Message], expected: &[Message]) -> String {
+    let same = seen.iter().zip(expected).take_while(|(one, other)| one == other).count();
+    let mut text = format!("PGUSHER_SEED={seed}\n{trace}the answer to flight {flight}, behind {same} messages");
+    for (side, answers) in [("through", seen), ("past", expected)] {
+        write!(text, "\n{side} the proxy, {}:", Message::tags(answers)).expect("memory");
+        for message in answers.iter().skip(same).take(5) {
+            write!(text, "\n  {} {:?}", char::from(message.tag), String::from_utf8_lossy(&message.body))
+                .expect("memory");
+        }
+    }
+    text
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// The seeds of the traces to run.
+fn seeds() -> Range<u64> {
+    match number("PGUSHER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PGUSHER_TRACES").unwrap_or(120),
+    }
+}
+
+#[tokio::test]
+async fn random_traces_are_answered_through_the_proxy_as_they_are_without() {
+    let lab = Lab::set_up().await;
+    for seed in seeds() {
+        lab.compare(seed).await.unwrap_or_else(|difference| panic!("{difference}"));
+    }
+}
+
+#[tokio::test]
+async fn a_difference_is_found() {
+    let lab = Lab::set_up().await;
+    lab.superusers[0].batch_execute("ALTER TABLE items RENAME name TO title").await.expect("the superuser may");
+    let mut found = 0;
+    for seed in 0..20 {
+        found += usize::from(lab.compare(seed).await.is_err());
+    }
+    assert!(found > 5, "{found}");
 }

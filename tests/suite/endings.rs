@@ -6,11 +6,10 @@ use pgusher_tests::request::{copy_data, query, terminate};
 use pgusher_tests::{Message, Proxy, Stage};
 
 #[tokio::test]
-async fn a_client_that_vanishes_takes_its_server_along() {
+async fn a_client_that_vanishes_takes_the_server_along_that_works_for_it() {
     let stage = Stage::get();
     let proxy = Proxy::start(stage).await;
     for (sql, state) in [
-        ("SELECT 1", "state = 'idle'"),
         ("BEGIN; SELECT 1", "state = 'idle in transaction'"),
         ("SELECT pg_sleep(600)", "wait_event = 'PgSleep'"),
         ("COPY (SELECT repeat('x', 8000) FROM generate_series(1, 1000000)) TO STDOUT", "wait_event = 'ClientWrite'"),
@@ -30,14 +29,21 @@ async fn a_client_that_vanishes_takes_its_server_along() {
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_a_message_is_left_too() {
     let stage = Stage::get();
-    let proxy = Proxy::start(stage).await;
-    let mut session = proxy.session(&stage.token("alice")).await;
-    let backend = session.backend().await;
+    let proxy = Proxy::builder(stage).set("pool.default_pool_size", 1).start().await;
+    let mut other = proxy.session(&stage.token("bob")).await;
+    // Of a long message the server has the beginning.
+    let long = query(format!("SELECT 1{}", " ".repeat(100_000)));
+    for (cut, goes_too) in [(&query("SELECT 1")[..9], false), (&long[..50_000], true)] {
+        let mut session = proxy.session(&stage.token("alice")).await;
+        let backend = session.backend().await;
+        session.send(cut).await;
+        drop(session);
 
-    session.send(&query("SELECT 1")[..9]).await;
-    drop(session);
-
-    stage.until_gone(backend).await;
+        if goes_too {
+            stage.until_gone(backend).await;
+        }
+        assert_eq!(other.backend().await == backend, !goes_too);
+    }
 }
 
 #[tokio::test]
@@ -87,7 +93,7 @@ async fn what_was_asked_for_before_goodbye_is_done() {
 async fn a_server_that_is_told_to_go_says_so_in_its_own_words() {
     let stage = Stage::get();
     let superuser = stage.superuser().await;
-    for sql in ["SELECT 1", "SELECT pg_sleep(600)", "CREATE TEMP TABLE t (n int); COPY t FROM STDIN"] {
+    for sql in ["BEGIN", "SELECT pg_sleep(600)", "CREATE TEMP TABLE t (n int); COPY t FROM STDIN"] {
         let proxy = Proxy::start(stage).await;
         let mut session = proxy.session(&stage.token("alice")).await;
         let backend = session.backend().await;

@@ -24,13 +24,11 @@ async fn an_idle_session_ends_with_its_token() {
     let proxy = strict(stage, "30s").await;
     let expires = now() + 2;
     let mut client = proxy.session(&stage.token("alice").claim("exp", expires)).await;
-    let backend = client.backend().await;
 
     let last = client.receive().await;
 
     assert_expired(&mut client, last.as_ref()).await;
     assert!(now() >= expires);
-    stage.until_gone(backend).await;
     proxy.logs("session token expired").await;
 }
 

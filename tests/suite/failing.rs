@@ -12,7 +12,7 @@ fn assert_unavailable(error: &DbError) {
 #[tokio::test]
 async fn a_client_learns_that_the_database_is_not_available_and_only_the_log_why() {
     let stage = Stage::alone().await;
-    let proxy = Proxy::start(&stage).await;
+    let proxy = Proxy::builder(&stage).set("pool.server_login_retry", "0s").start().await;
     let token = stage.token("alice").to_string();
 
     let change = "ALTER ROLE pgusher_authenticated PASSWORD 'another'";

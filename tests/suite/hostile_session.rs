@@ -2,10 +2,8 @@
 //! Postgres's to judge, and neither costs the proxy memory.
 
 use pgusher_tests::request::{bind, parse, query, sync};
-use pgusher_tests::{Message, Proxy, Raw, Stage, message, startup, wait};
+use pgusher_tests::{Message, Proxy, Random, Raw, Stage, message, startup, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
-
-use crate::random::Random;
 
 /// What a client may send once it is in.
 const REQUESTS: &[u8] = b"BCDEFHPQSXcdf";
@@ -62,15 +60,15 @@ async fn there_is_no_second_startup() {
 
 #[tokio::test]
 async fn a_message_cut_off_anywhere_leaves_nobody_behind() {
-    let (stage, proxy) = (Stage::get(), Proxy::start(Stage::get()).await);
+    let proxy = Proxy::builder(Stage::get()).set("pool.default_pool_size", 1).start().await;
     let requests = [parse("SELECT 1"), bind(), sync()].concat();
     for end in (1..requests.len()).step_by(3) {
         let mut raw = session(&proxy).await;
-        let backend = raw.backend().await;
         raw.send(&requests[..end]).await;
         raw.finish().await;
         raw.until_end().await;
-        stage.until_gone(backend).await;
+        // The only server there is works for the next one.
+        assert_eq!(session(&proxy).await.value("SELECT 1").await, "1", "{end}");
     }
 }
 
@@ -126,7 +124,7 @@ async fn what_a_client_sends_before_it_reads_its_error_costs_no_memory() {
     let before = proxy.peak_memory();
     raw.send(&parse("SELECT no_such_column")).await;
     for _ in 0..100 {
-        raw.send(&message(b'B', b"").repeat(50_000)).await;
+        raw.send(&bind().repeat(20_000)).await;
     }
     raw.send(&sync()).await;
     assert_eq!(Message::tags(&raw.until_ready().await), "EZ");

@@ -97,7 +97,7 @@ async fn clients_that_dawdle_do_not_keep_others_out() {
 #[tokio::test]
 async fn a_client_that_finds_no_server_in_time_is_told_which_limit_it_was() {
     let stage = Stage::get();
-    let builder = Proxy::builder(stage).set("pool.default_pool_size", 1);
+    let builder = Proxy::builder(stage).set("pool.pool_mode", "session").set("pool.default_pool_size", 1);
     let proxy = builder.set("pool.query_wait_timeout", "200ms").start().await;
     let token = stage.token("alice");
     let first = proxy.connect(&token).await;
@@ -160,6 +160,7 @@ async fn a_place_is_free_again_however_its_holder_ended() {
         }
         // Ended by the database.
         let mut session = get_in().await;
+        session.query("BEGIN").await;
         let backend = session.backend().await;
         superuser.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.expect("it may");
         session.until(b'E').await;

@@ -20,7 +20,6 @@ mod limits;
 mod login;
 mod logs;
 mod oidc;
-mod random;
 mod readme;
 mod refusals;
 mod relay;

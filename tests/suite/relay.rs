@@ -1,6 +1,6 @@
 //! What a client and its server say to each other arrives as it was said, whole, in order and both ways at once.
 
-use pgusher_tests::request::{bind, execute, extended, parse, query, sync};
+use pgusher_tests::request::{bind, execute, extended, function_call, parse, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage, message, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -129,10 +129,7 @@ async fn call(session: &mut Raw, function: &str, parameters: &[&[u8]]) -> Vec<u8
     let sql =
         format!("SELECT oid FROM pg_proc WHERE proname = '{function}' AND pronamespace = 'pg_catalog'::regnamespace");
     let oid: u32 = session.value(&sql).await.parse().expect("a number");
-    let count = [0, parameters.len() as u8];
-    let sized = |parameter: &&[u8]| [&(parameter.len() as u32).to_be_bytes()[..], parameter].concat();
-    let parameters: Vec<u8> = parameters.iter().flat_map(sized).collect();
-    session.message(b'F', &[&oid.to_be_bytes()[..], &[0, 1, 0, 1], &count, &parameters, &[0, 1]].concat()).await;
+    session.send(&function_call(oid, parameters)).await;
     let answer = session.until_ready().await;
     assert_eq!(Message::tags(&answer), "VZ", "{function}: {answer:?}");
     answer[0].body[4..].to_vec()
@@ -205,11 +202,9 @@ async fn what_is_no_request_is_refused_and_said_to_be() {
     let proxy = Proxy::start(stage).await;
     for tag in [b'p', b'R', b'Z', 0, b'!'] {
         let mut session = proxy.session(&stage.token("alice")).await;
-        let backend = session.backend().await;
         session.send(&message(tag, b"")).await;
-        let end = session.until_ready().await;
+        let end = session.until_end().await;
         assert_eq!(Message::tags(&end), "E");
         assert_eq!(end[0].sqlstate(), "08P01");
-        stage.until_gone(backend).await;
     }
 }

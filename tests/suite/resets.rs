@@ -240,15 +240,18 @@ async fn a_copy_in_one_go_with_a_reset_gets_its_data() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_one_go_with_a_reset_leaves_no_server_behind() {
+async fn a_client_that_leaves_in_one_go_with_a_reset_leaves_its_server_to_the_next() {
     let stage = Stage::get();
-    let proxy = Proxy::start(stage).await;
+    let proxy = Proxy::builder(stage).set("pool.default_pool_size", 1).start().await;
     for goodbye in [terminate(), Vec::new()] {
-        let mut client = proxy.session(&stage.token("alice")).await;
-        let backend = client.backend().await;
-        client.send(&[query("DISCARD ALL"), goodbye].concat()).await;
-        client.finish().await;
-        stage.until_gone(backend).await;
+        for next in ["alice", "bob"] {
+            let mut client = proxy.session(&stage.token("alice")).await;
+            client.send(&[query("DISCARD ALL"), goodbye.clone()].concat()).await;
+            client.finish().await;
+            client.until_end().await;
+            let who = proxy.session(&stage.token(next)).await.who().await;
+            assert_eq!(who, format!("{next} authenticated pgusher_authenticated"));
+        }
     }
 }
 

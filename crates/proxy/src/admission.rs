@@ -1,49 +1,54 @@
-//! How many may be here at once: logins in progress, clients, and servers of each database and role.
+//! How many may be here at once: logins in progress, clients, and clients of each identity.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use identity::Identity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
-use crate::config::Pool;
 use crate::error::Error;
 
 /// One of `max_logins`, held until a client is in.
 #[derive(Debug)]
 pub(crate) struct LoginPermit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
-/// One of `max_client_conn`, held until a client has gone.
+/// One of `max_client_conn`, and of its identity's `max_identity_conn`, held until a client has gone.
 #[derive(Debug)]
-pub(crate) struct Seat(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+pub(crate) struct Seat {
+    _permit: OwnedSemaphorePermit,
+    doorkeeper: Arc<Doorkeeper>,
+    somebody: Option<Somebody>,
+}
 
-/// One of `default_pool_size`, held as long as its server.
+/// Who admits.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission(Arc<Doorkeeper>);
+
+/// Provider and subject.
+type Somebody = (String, String);
+
 #[derive(Debug)]
-pub(crate) struct ServerPermit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
-
-/// A database and a role.
-type PoolKey = (String, String);
-
-/// The doorkeeper.
-#[derive(Debug)]
-pub(crate) struct Admission {
+struct Doorkeeper {
     max_logins: usize,
-    pool: Pool,
+    max_client_conn: usize,
+    max_identity_conn: usize,
     logins: Arc<Semaphore>,
     seats: Arc<Semaphore>,
-    /// Those that somebody has or waits for; a client may name any database, so no others are kept.
-    servers: Mutex<HashMap<PoolKey, Arc<Semaphore>>>,
+    /// How many seats each identity has, where that is limited.
+    taken: Mutex<HashMap<Somebody, usize>>,
 }
 
 impl Admission {
-    pub(crate) fn new(max_logins: usize, pool: Pool) -> Self {
-        Self {
+    /// With so many logins, clients, and clients of one identity; of the last, 0 is no limit.
+    pub(crate) fn new(max_logins: usize, max_client_conn: usize, max_identity_conn: usize) -> Self {
+        Self(Arc::new(Doorkeeper {
             max_logins,
+            max_client_conn,
+            max_identity_conn,
             logins: Arc::new(Semaphore::new(max_logins)),
-            seats: Arc::new(Semaphore::new(pool.max_client_conn)),
-            servers: Mutex::default(),
-            pool,
-        }
+            seats: Arc::new(Semaphore::new(max_client_conn)),
+            taken: Mutex::default(),
+        }))
     }
 
     /// Begins a login.
@@ -51,8 +56,8 @@ impl Admission {
     /// # Errors
     /// [`Error::TooManyLogins`]
     pub(crate) fn login(&self) -> Result<LoginPermit, Error> {
-        let permit = self.logins.clone().try_acquire_owned();
-        permit.map(LoginPermit).map_err(|_| Error::TooManyLogins(self.max_logins))
+        let permit = self.0.logins.clone().try_acquire_owned();
+        permit.map(LoginPermit).map_err(|_| Error::TooManyLogins(self.0.max_logins))
     }
 
     /// Takes a client in.
@@ -60,25 +65,41 @@ impl Admission {
     /// # Errors
     /// [`Error::TooManyClients`]
     pub(crate) fn seat(&self) -> Result<Seat, Error> {
-        let permit = self.seats.clone().try_acquire_owned();
-        permit.map(Seat).map_err(|_| Error::TooManyClients(self.pool.max_client_conn))
+        let permit = self.0.seats.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Error::TooManyClients(self.0.max_client_conn))?;
+        Ok(Seat { _permit: permit, doorkeeper: self.0.clone(), somebody: None })
     }
+}
 
-    /// Waits for a server's place, first come first served.
+impl Seat {
+    /// Notes whose it is, once that is known. Clients without a token are nobody in particular.
     ///
     /// # Errors
-    /// [`Error::PoolFull`] after `query_wait_timeout`.
-    pub(crate) async fn server(&self, database: &str, role: &str) -> Result<ServerPermit, Error> {
-        let Pool { default_pool_size: size, query_wait_timeout: waited, .. } = self.pool;
-        let places = {
-            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-            servers.retain(|_, places| Arc::strong_count(places) > 1);
-            let places = servers.entry((database.to_owned(), role.to_owned()));
-            places.or_insert_with(|| Arc::new(Semaphore::new(size))).clone()
-        };
-        match timeout(waited, places.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(ServerPermit(permit)),
-            _ => Err(Error::PoolFull { size, waited }),
+    /// [`Error::TooManyOfIdentity`]
+    pub(crate) fn belongs_to(&mut self, identity: &Identity) -> Result<(), Error> {
+        let limit = self.doorkeeper.max_identity_conn;
+        let Some(provider) = identity.provider().filter(|_| limit > 0) else { return Ok(()) };
+        let somebody = (provider.to_owned(), identity.subject().unwrap_or_default().to_owned());
+        let mut taken = self.doorkeeper.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(somebody.clone()).or_default();
+        if *count >= limit {
+            return Err(Error::TooManyOfIdentity(limit));
+        }
+        *count += 1;
+        self.somebody = Some(somebody);
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(somebody) = self.somebody.take() else { return };
+        let mut taken = self.doorkeeper.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&somebody) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&somebody);
+            }
         }
     }
 }

@@ -43,6 +43,16 @@ impl<F: Future + Unpin> Alarm<F> {
         let bell = Arc::new(Bell { rung: AtomicBool::new(true), owner: Mutex::default() });
         Self { future, waker: bell.clone().into(), bell, owner: None }
     }
+
+    /// The future itself. Who changes what it waits for has to [`Alarm::ring`].
+    pub(crate) fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// Has the future polled the next time.
+    pub(crate) fn ring(&mut self) {
+        self.bell.rung.store(true, Ordering::Release);
+    }
 }
 
 impl<F: Future + Unpin> Future for Alarm<F> {

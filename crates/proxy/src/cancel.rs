@@ -1,7 +1,8 @@
-//! Our own cancel keys, and the way from one to the server that works for its session.
+//! Our own cancel keys, and the way from one to the server that works for its session at the moment.
 //!
 //! A client never learns its server's key. It gets a process id and a key of ours, from a CSPRNG, and a CancelRequest
-//! that brings both back reaches the server of that session for as long as there is one.
+//! that brings both back reaches the server that the session has then, or nobody. While that server runs what is ours,
+//! to set the session up, a cancel waits: it is meant for what comes after.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::rand;
-use upstream::CancelTarget;
+use tokio::sync::oneshot;
+use upstream::{CancelTarget, CancelTicket};
 use wire::startup::{CancelRequest, Version};
 
 /// Bytes of a key in protocol 3.2, as many as Postgres's own.
@@ -27,7 +29,22 @@ pub(crate) struct Cancels {
 #[derive(Debug)]
 struct Session {
     key: Key,
-    server: CancelTarget,
+    server: Arc<Server>,
+}
+
+/// Whom a cancel of this session reaches. A ticket is issued under this lock, so that whoever takes the server out knows
+/// that every cancel of this session has one.
+type Server = Mutex<Reach>;
+
+#[derive(Debug, Default)]
+enum Reach {
+    /// There is no server.
+    #[default]
+    Nobody,
+    /// The server works for us; these wait until it works for the session.
+    Later(Vec<oneshot::Sender<CancelTicket>>),
+    /// This one.
+    Now(Arc<CancelTarget>),
 }
 
 /// What a client shows to cancel.
@@ -44,40 +61,65 @@ pub(crate) struct Registration {
     /// What the client is told as its server's process id.
     pub(crate) process_id: u32,
     key: Key,
+    server: Arc<Server>,
+}
+
+/// The right to cancel, now or later.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Now(CancelTicket),
+    Later(oneshot::Receiver<CancelTicket>),
+}
+
+impl Found {
+    /// Waits for the right, unless the session has no server any more.
+    pub(crate) async fn ticket(self) -> Option<CancelTicket> {
+        match self {
+            Self::Now(ticket) => Some(ticket),
+            Self::Later(ticket) => ticket.await.ok(),
+        }
+    }
 }
 
 impl Cancels {
-    /// Makes a key for a session whose client speaks this version, and whose server is cancelled like this.
-    pub(crate) fn register(self: &Arc<Self>, version: Version, server: CancelTarget) -> Registration {
+    /// Makes a key for a session whose client speaks this version.
+    pub(crate) fn register(self: &Arc<Self>, version: Version) -> Registration {
         let mut bytes = [0; KEY];
         random(&mut bytes);
         let key = Key { bytes, size: if version >= Version::V3_2 { KEY } else { SHORT_KEY } };
-        let mut sessions = self.lock();
+        let server = Arc::<Server>::default();
+        let mut sessions = lock(&self.sessions);
         loop {
             // Drivers read it as a positive number.
             let mut id = [0; 4];
             random(&mut id);
             let process_id = u32::from_be_bytes(id) >> 1;
             if let (1.., Entry::Vacant(free)) = (process_id, sessions.entry(process_id)) {
-                free.insert(Session { key, server });
-                return Registration { cancels: self.clone(), process_id, key };
+                free.insert(Session { key, server: server.clone() });
+                return Registration { cancels: self.clone(), process_id, key, server };
             }
         }
     }
 
-    /// The server that a request may cancel. A wrong key finds nothing, and takes as long as a right one to find it.
-    pub(crate) fn find(&self, request: &CancelRequest) -> Option<CancelTarget> {
-        let sessions = self.lock();
+    /// The right to cancel what a request is about. A wrong key finds nothing, and takes as long as a right one to find
+    /// it.
+    pub(crate) fn find(&self, request: &CancelRequest) -> Option<Found> {
+        let sessions = lock(&self.sessions);
         let session = sessions.get(&request.process_id);
         let nobodys = Key { bytes: [0; KEY], size: request.key.len().min(KEY) };
         let key = session.map_or(&nobodys, |session| &session.key);
         let matches = constant_time::verify_slices_are_equal(key.as_slice(), &request.key).is_ok();
-        session.filter(|_| matches).map(|session| session.server.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Session>> {
-        // Nothing in here can panic half-way through a change.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        let server = session.filter(|_| matches)?.server.clone();
+        drop(sessions);
+        match &mut *lock(&server) {
+            Reach::Nobody => None,
+            Reach::Now(server) => Some(Found::Now(server.ticket())),
+            Reach::Later(waiting) => {
+                let (later, ticket) = oneshot::channel();
+                waiting.push(later);
+                Some(Found::Later(ticket))
+            }
+        }
     }
 }
 
@@ -86,11 +128,35 @@ impl Registration {
     pub(crate) fn key(&self) -> &[u8] {
         self.key.as_slice()
     }
+
+    /// The session works with this server from now on.
+    pub(crate) fn begin(&self, server: &Arc<CancelTarget>) {
+        let before = std::mem::replace(&mut *lock(&self.server), Reach::Now(server.clone()));
+        if let Reach::Later(waiting) = before {
+            // One that has gone meanwhile drops its ticket.
+            waiting.into_iter().for_each(|waiting| drop(waiting.send(server.ticket())));
+        }
+    }
+
+    /// The session has a server, which does something for us first.
+    pub(crate) fn suspend(&self) {
+        let mut reach = lock(&self.server);
+        if !matches!(*reach, Reach::Later(_)) {
+            *reach = Reach::Later(Vec::new());
+        }
+    }
+
+    /// The session has no server any more. Before that server is lent to somebody else, the tickets that were issued
+    /// for it are settled.
+    pub(crate) fn end(&self) {
+        *lock(&self.server) = Reach::Nobody;
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.cancels.lock().remove(&self.process_id);
+        self.end();
+        lock(&self.cancels.sessions).remove(&self.process_id);
     }
 }
 
@@ -104,6 +170,11 @@ impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Key({} bytes)", self.size)
     }
+}
+
+/// Nothing that is done under these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn random(bytes: &mut [u8]) {

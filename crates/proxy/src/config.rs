@@ -18,6 +18,7 @@ mod claims;
 mod limits;
 mod listen;
 mod overrides;
+mod pool;
 mod provider;
 mod report;
 mod roles;
@@ -29,9 +30,10 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use limits::{Log, LogFormat, Pool, Runtime, Session};
+pub use limits::{Log, LogFormat, Runtime, Session};
 pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
+pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
 pub use server::{Databases, Upstream};
 
@@ -101,11 +103,18 @@ impl Config {
         let roles = roles::read(root.sections("role"));
         let (providers, mut wanted) = provider::read(root.sections("provider"));
         let anonymous = read_anonymous(&mut root);
-        let pool = limits::read_pool(root.section("pool"));
+        let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
         let runtime = limits::read_runtime(root.section("runtime"));
         let log = limits::read_log(root.section("log"));
         root.finish();
+
+        let upstream = upstream.map(|mut upstream| {
+            if let Some(timeout) = pool.server_connect_timeout {
+                (upstream.connect.connect_timeout, upstream.connect.login_timeout) = (timeout, timeout);
+            }
+            upstream
+        });
 
         wanted.extend(anonymous.clone());
         check_roles(&root, &roles, &wanted);

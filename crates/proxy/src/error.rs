@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{Fault, Hint, Rejection};
@@ -14,11 +15,17 @@ use wire::message::{self, Report};
 use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
 use crate::authenticate::LONGEST_NAME;
-use crate::relay::Broken;
+use crate::relay::{Broken, End};
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    /// The client has taken leave.
+    #[error("client left")]
+    Left,
+    /// The server closed the connection and told the client why.
+    #[error("the server closed the connection")]
+    ServerClosed,
     /// Nobody is there any more.
     #[error("the client is gone: {0}")]
     ClientGone(#[source] io::Error),
@@ -85,6 +92,9 @@ pub(crate) enum Error {
     /// `max_client_conn` is reached.
     #[error("more than max_client_conn = {0} clients")]
     TooManyClients(usize),
+    /// `max_identity_conn` is reached.
+    #[error("more than max_identity_conn = {0} clients of one identity")]
+    TooManyOfIdentity(usize),
     /// `max_logins` is reached.
     #[error("more than max_logins = {0} logins in progress")]
     TooManyLogins(usize),
@@ -99,6 +109,9 @@ pub(crate) enum Error {
     /// There is no server connection to be had.
     #[error("{0}")]
     Upstream(#[from] upstream::Error),
+    /// The same, told to all who waited for one.
+    #[error("{0}")]
+    Pool(Arc<upstream::Error>),
     /// The client sent what is not a message.
     #[error("the client broke the protocol: {0:?}")]
     ClientBroke(Broken),
@@ -108,15 +121,49 @@ pub(crate) enum Error {
     /// The server went without a word.
     #[error("the server connection was lost")]
     ServerLost,
-    /// The claims could not be set again after the client reset its session.
-    #[error("session init was refused after a reset")]
-    IdentityLost,
+    /// The session could not be set up on a server, or not again after the client reset it.
+    #[error("the session could not be set up on its server: {0}")]
+    IdentityLost(String),
+    /// Something took longer than it may.
+    #[error("{0}")]
+    TimedOut(TimedOut),
     /// The token's time is over.
     #[error("session token expired")]
     Expired,
     /// pgusher goes.
     #[error("shutting down")]
     Shutdown,
+}
+
+/// What took longer than its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TimedOut {
+    /// A request.
+    #[error("query_timeout = {0:?}")]
+    Query(Duration),
+    /// A transaction.
+    #[error("transaction_timeout = {0:?}")]
+    Transaction(Duration),
+    /// A client in a transaction.
+    #[error("idle_transaction_timeout = {0:?}")]
+    IdleTransaction(Duration),
+    /// A client outside of one.
+    #[error("client_idle_timeout = {0:?}")]
+    ClientIdle(Duration),
+}
+
+impl From<End> for Error {
+    fn from(end: End) -> Self {
+        match end {
+            End::Left => Self::Left,
+            End::ServerClosed => Self::ServerClosed,
+            End::ClientLost(error) => Self::ClientGone(error),
+            End::ServerLost(_) => Self::ServerLost,
+            End::ClientBroke(broken) => Self::ClientBroke(broken),
+            End::ServerBroke(broken) => Self::ServerBroke(broken),
+            End::IdentityLost(reason) => Self::IdentityLost(reason),
+        }
+    }
 }
 
 /// All that a client sees of an [`Error`].
@@ -163,6 +210,7 @@ impl Error {
     /// a token; `connection` is the number that the log knows this connection by.
     pub(crate) fn refusal(&self, auth_detail: bool, connection: u64) -> Option<Refusal> {
         let refusal = match self {
+            Self::Left | Self::ServerClosed => return None,
             Self::ClientGone(_) | Self::Tls(_) | Self::NoCertificate | Self::Startup(StartupError::Io(_)) => {
                 return None;
             }
@@ -191,19 +239,23 @@ impl Error {
             Self::LoginTimeout(limit) => Refusal::new("57014", "canceling authentication due to timeout")
                 .detail(format!("client_login_timeout is {}.", seconds(*limit))),
             Self::TooManyClients(limit) => too_many("clients", "max_client_conn", *limit),
+            Self::TooManyOfIdentity(limit) => too_many("clients of this identity", "max_identity_conn", *limit),
             Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
             Self::PoolFull { size, waited } => Refusal::new("53300", "no server connection became free in time")
                 .detail(format!("default_pool_size is {size}, query_wait_timeout is {}.", seconds(*waited)))
                 .hint("Close idle sessions, or raise default_pool_size."),
             Self::Upstream(error) => upstream_failed(error, connection),
+            Self::Pool(error) => upstream_failed(error, connection),
             Self::ClientBroke(broken) => {
                 Refusal::new("08P01", "invalid frontend message").detail(broken_detail(*broken))
             }
             Self::ServerBroke(_) | Self::ServerLost => Refusal::new("08006", "the connection to the database was lost")
                 .detail("A statement that was under way may or may not have been committed.")
                 .hint("Connect again."),
-            Self::IdentityLost => Refusal::new("28000", "the session's claims could not be set again after a reset")
+            Self::IdentityLost(_) => Refusal::new("28000", "the session could not be set up on its server connection")
+                .detail(format!("Nothing was done. The proxy's log has the reason, under connection {connection}."))
                 .hint("Connect again."),
+            Self::TimedOut(what) => timed_out(*what),
             Self::Expired => {
                 Refusal::new("28000", "session token expired").hint("Fetch a new token and connect again.")
             }
@@ -256,6 +308,32 @@ fn known_code(sqlstate: &str) -> Option<&'static str> {
     ["22023", "22007", "22008", "22P02", "3D000", "42704", "53300", "57P03"].into_iter().find(|code| *code == sqlstate)
 }
 
+fn timed_out(what: TimedOut) -> Refusal {
+    let (code, message) = match what {
+        TimedOut::Query(_) => ("57014", "canceling statement due to query timeout"),
+        TimedOut::Transaction(_) => ("25P04", "terminating connection due to transaction timeout"),
+        TimedOut::IdleTransaction(_) => ("25P03", "terminating connection due to idle-in-transaction timeout"),
+        TimedOut::ClientIdle(_) => ("57P05", "terminating connection due to idle-session timeout"),
+    };
+    Refusal::new(code, message).detail(format!("{what}.")).hint("Connect again.")
+}
+
+/// Tells a client that it waits for a server.
+pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
+    let mut out = Vec::new();
+    message::notice_response(
+        &mut out,
+        &Report {
+            severity: "NOTICE",
+            code: "00000",
+            message: "no server connection available yet, still waiting in line",
+            detail: Some(&format!("Waited for {}.", seconds(waited))),
+            hint: None,
+        },
+    );
+    out
+}
+
 fn too_many(what: &str, key: &str, limit: usize) -> Refusal {
     Refusal::new("53300", format!("sorry, too many {what} already")).detail(format!("{key} is {limit}."))
 }
@@ -274,6 +352,7 @@ fn startup_detail(error: &StartupError) -> String {
 fn broken_detail(broken: Broken) -> String {
     match broken {
         Broken::Length(bad) => format!("Message type {:?} has the length {}.", char::from(bad.tag.0), bad.length),
+        Broken::Name(Tag(tag)) => format!("A name in message type {:?} is too long.", char::from(tag)),
         Broken::Tag(Tag(tag)) => format!("Message type {:?} is not expected here.", char::from(tag)),
     }
 }

@@ -8,13 +8,16 @@ use identity::{Renewal, Verifier};
 use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
 use tokio_util::sync::CancellationToken;
-use upstream::{ClaimsMode, Login};
+use tracing::{info, warn};
+use upstream::{ClaimsMode, Event, Happened, Login, Pools};
 
 use crate::admission::Admission;
 use crate::cancel::Cancels;
-use crate::config::{Config, Session, Tls, TlsRequired, Upstream};
+use crate::config::{Config, Pool, Session, Tls, TlsRequired, Upstream};
 use crate::error::Error;
+use crate::greeting::Greetings;
 use crate::handshake::ALPN;
+use crate::statement::Registry;
 
 /// The proxy, as a connection sees it.
 pub(crate) struct Proxy {
@@ -28,6 +31,11 @@ pub(crate) struct Proxy {
     /// The role that needs no token.
     pub(crate) anonymous: Option<String>,
     pub(crate) limits: Session,
+    pub(crate) pool: Pool,
+    /// The servers.
+    pub(crate) pools: Arc<Pools>,
+    pub(crate) statements: Arc<Registry>,
+    pub(crate) greetings: Greetings,
     pub(crate) admission: Admission,
     pub(crate) cancels: Arc<Cancels>,
     pub(crate) stop: Stop,
@@ -55,6 +63,9 @@ impl Proxy {
     pub(crate) fn new(config: Config, stop: Stop) -> (Self, Renewal) {
         let (verifier, renewal) =
             Verifier::new(&config.providers).expect("Config::load has had every provider checked by the verifier");
+        let Upstream { connect, settings, .. } = &config.upstream;
+        let pools = Pools::new(config.pool.servers, connect.clone(), settings.clone(), log_server);
+        let Pool { max_client_conn, max_identity_conn, .. } = config.pool;
         let proxy = Self {
             verifier,
             tls_required: config.tls.as_ref().map_or(TlsRequired::Remote, |tls| tls.required),
@@ -63,7 +74,11 @@ impl Proxy {
             claims: config.claims,
             roles: config.roles,
             anonymous: config.anonymous,
-            admission: Admission::new(config.session.max_logins, config.pool),
+            admission: Admission::new(config.session.max_logins, max_client_conn, max_identity_conn),
+            pool: config.pool,
+            pools,
+            statements: Arc::default(),
+            greetings: Greetings::default(),
             limits: config.session,
             cancels: Arc::default(),
             stop,
@@ -93,6 +108,20 @@ impl Proxy {
     /// [`Error::NoRole`]: nobody gets it here.
     pub(crate) fn login(&self, role: &str) -> Result<&Login, Error> {
         self.roles.get(role).ok_or_else(|| Error::NoRole(role.to_owned()))
+    }
+}
+
+fn log_server(event: Event<'_>) {
+    let Event { database, role, what } = event;
+    match what {
+        Happened::Opened { pid, reusable } => {
+            info!(database, role, backend = pid, "server connection opened");
+            if !reusable {
+                warn!(database, role, "the database has what outlives DISCARD ALL: servers keep their identity");
+            }
+        }
+        Happened::Failed(error) => warn!(database, role, %error, "no server connection"),
+        Happened::Lost { pid } => info!(database, role, backend = pid, "an idle server connection ended"),
     }
 }
 

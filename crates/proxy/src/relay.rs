@@ -1,137 +1,122 @@
-//! The data phase: two lanes between a client and its server, and the account of what is owed.
+//! The data phase: two lanes between a client and the server it has at the moment, and the account of what is owed.
 //!
 //! One future moves both directions, because each must go on while the other is stuck: a client that pipelines into
 //! a server which is blocked on its results would wait for ever otherwise. A socket is read into a lane's fixed
 //! buffer and written from it, so a peer that does not read stops the other and nothing grows.
+//!
+//! [`up`] decides about each of the client's frames and [`down`] about each of the server's.
 
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite;
-use upstream::DefaultAccess;
-use wire::frame::{BadLength, Header, Tag, backend, frontend};
-use wire::lane::{Lane, Verdict};
-use wire::owed::{Answer, Owed};
+use upstream::{CancelTarget, Flight, Holds, Lease, SessionInit, default_access, switch};
+use wire::lane::Lane;
+use wire::message;
+use wire::owed::{Answer, Owed, TxStatus};
 use wire::stream::Stream;
 
-use crate::alarm::Alarm;
-use crate::client;
-use crate::upkeep::{self, Upkeep};
+use crate::config::PoolMode;
+use crate::deadlines::Standing;
+use crate::effect::Effects;
+use crate::remembered::Remembered;
+use crate::statements::Statements;
+use crate::upkeep::Upkeep;
 
-/// How long a client may take to read its last message.
-const FAREWELL: Duration = Duration::from_secs(5);
+mod down;
+mod end;
+mod up;
 
-/// The parameter that decides whether session init has to ask for a transaction that may write.
-const READ_ONLY: &[u8] = b"default_transaction_read_only\0on\0";
+pub(crate) use end::{Broken, End, Farewell};
 
-/// How a relay ended.
-#[derive(Debug)]
-pub(crate) enum End<R> {
-    /// The client left and the server is done with it.
-    Left,
-    /// The client's socket failed.
-    ClientLost(io::Error),
-    /// The server closed the connection, having told the client why.
-    ServerClosed,
-    /// The server was gone without a word.
-    ServerLost(Option<io::Error>),
-    /// The client sent what is not a message.
-    ClientBroke(Broken),
-    /// The server sent what is not a message.
-    ServerBroke(Broken),
-    /// The claims could not be set again.
-    IdentityLost,
-    /// It was asked to end.
-    Asked(R),
-}
+/// Terminate, as a frame.
+const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
-/// What is not a message of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
-    /// A length below four.
-    Length(BadLength),
-    /// A tag that no client sends at this point.
-    Tag(Tag),
-}
+/// What a server reported of its settings (ParameterStatus).
+pub(crate) type Reported = Arc<Vec<(String, String)>>;
 
-impl From<BadLength> for Broken {
-    fn from(bad: BadLength) -> Self {
-        Self::Length(bad)
-    }
-}
-
-/// A client and its server.
+/// A client that is in, and perhaps the server it works with.
 #[derive(Debug)]
 pub(crate) struct Relay {
     client: Stream,
-    server: Stream,
     up: Lane,
     down: Lane,
     owed: Owed,
-    upkeep: Upkeep,
-    /// The client has not said that it is done.
-    listening: bool,
-    /// The server takes no more bytes.
-    up_closed: bool,
-    /// The server sends no more bytes; the cause, if the socket failed.
-    down_closed: Option<Option<io::Error>>,
+    session: Session,
+    link: Option<Link>,
     /// The last thing the client was told is an error.
     error_told: bool,
 }
 
-impl Relay {
-    /// Joins a client that has been told it is in with the server that waits for its first request.
-    pub(crate) fn new(client: Stream, server: Stream, upkeep: Upkeep) -> Self {
+/// What a client has made of its session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    mode: PoolMode,
+    pub(crate) remembered: Remembered,
+    statements: Statements,
+    /// The values that the client knows, once it is in.
+    known: Option<Reported>,
+    /// How many of its requests have been answered.
+    turns: u64,
+    /// The changes that an Execute of the unnamed portal makes.
+    bound: Option<Effects>,
+    /// A frame that is too long to be seen at once.
+    long: Option<up::Long>,
+    /// The client may say more: its socket has not ended, nor has it taken leave.
+    listening: bool,
+    /// It has taken leave. What comes behind that is not heard.
+    terminated: bool,
+}
+
+/// A server, as long as the client has it.
+#[derive(Debug)]
+struct Link {
+    lease: Lease,
+    init: Arc<SessionInit>,
+    upkeep: Upkeep,
+    /// It takes no more bytes.
+    up_closed: bool,
+    /// It sends no more bytes; the cause, if the socket failed.
+    down_closed: Option<Option<io::Error>>,
+    /// It said something that nobody asked for, and is lent to nobody any more.
+    spent: bool,
+}
+
+impl Session {
+    pub(crate) fn new(mode: PoolMode, remembered: Remembered, statements: Statements) -> Self {
         Self {
-            client,
-            server,
-            up: Lane::default(),
-            down: Lane::default(),
-            owed: Owed::default(),
-            upkeep,
+            mode,
+            remembered,
+            statements,
+            known: None,
+            turns: 0,
+            bound: None,
+            long: None,
             listening: true,
-            up_closed: false,
-            down_closed: None,
-            error_told: false,
+            terminated: false,
         }
     }
 
-    /// Relays until one side ends, or until asked: `when_idle` ends it as soon as no transaction is open, `at_once`
-    /// wherever it stands.
-    pub(crate) async fn run<R>(
-        &mut self,
-        when_idle: impl Future<Output = R>,
-        at_once: impl Future<Output = R>,
-    ) -> End<R> {
-        let (when_idle, at_once) = (pin!(when_idle), pin!(at_once));
-        let (mut when_idle, mut at_once) = (Alarm::new(when_idle), Alarm::new(at_once));
-        let mut asked = None;
-        std::future::poll_fn(|cx| {
-            // First, because what comes after may use up all that a task may do at one time.
-            if let Poll::Ready(reason) = Pin::new(&mut at_once).poll(cx) {
-                return Poll::Ready(End::Asked(reason));
-            }
-            if let Err(end) = self.pump(cx) {
-                return Poll::Ready(end);
-            }
-            if asked.is_none()
-                && let Poll::Ready(reason) = Pin::new(&mut when_idle).poll(cx)
-            {
-                asked = Some(reason);
-            }
-            match asked.take_if(|_| self.is_idle()) {
-                Some(reason) => Poll::Ready(End::Asked(reason)),
-                None => Poll::Pending,
-            }
-        })
-        .await
+    /// Whether the client has to keep the server it has.
+    fn keeps_server(&self) -> bool {
+        self.mode == PoolMode::Session || !self.remembered.pins().is_empty() || self.statements.bind_to_server()
+    }
+}
+
+impl Relay {
+    /// Begins with a client that has not been told anything yet.
+    pub(crate) fn new(client: Stream, session: Session) -> Self {
+        let (up, down) = (Lane::default(), Lane::default());
+        Self { client, up, down, owed: Owed::default(), session, link: None, error_told: false }
     }
 
-    /// Parts the two: there is a last word for the client, and whatever is still to be done with the server.
-    pub(crate) fn part(self) -> (Farewell, Stream) {
-        (Farewell { client: self.client, down: self.down }, self.server)
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether there is a server.
+    pub(crate) fn has_server(&self) -> bool {
+        self.link.is_some()
     }
 
     /// Whether a request of the client's is under way, or a transaction open.
@@ -139,20 +124,182 @@ impl Relay {
         !self.owed.is_idle()
     }
 
-    fn is_idle(&self) -> bool {
-        self.owed.is_idle() && self.up.is_empty() && self.down.is_empty()
+    /// What the session does at the moment.
+    pub(crate) fn standing(&self) -> Standing {
+        match self.owed.status() {
+            _ if !self.owed.is_settled() => Standing::Working(self.session.turns),
+            TxStatus::Idle => Standing::Idle,
+            TxStatus::Open | TxStatus::Failed => Standing::Open,
+        }
+    }
+
+    /// Whether the client has been told that it is in.
+    pub(crate) fn is_in(&self) -> bool {
+        self.session.known.is_some()
+    }
+
+    /// The server that works for the client, if it does not work for us at the moment.
+    pub(crate) fn cancellable(&self) -> Option<&Arc<CancelTarget>> {
+        self.link.as_ref().filter(|link| !link.upkeep.is_ours()).map(|link| &link.lease.cancel)
+    }
+
+    /// Tells the client that it is in.
+    pub(crate) fn begin(&mut self, known: Reported, greeting: &[u8]) {
+        self.session.known = Some(known);
+        self.tell(greeting);
+    }
+
+    /// Begins to work with a server. What sets up the session on it, unless it holds it already, goes before all that
+    /// the client has to say; `init` makes what is missing.
+    pub(crate) fn attach<E>(
+        &mut self,
+        mut lease: Lease,
+        init: impl FnOnce(&Lease) -> Result<Arc<SessionInit>, E>,
+    ) -> Result<(), E> {
+        let remembered = &self.session.remembered;
+        let holds = lease.holds();
+        if let Some(init) = lease.init.clone().filter(|_| holds == remembered.holds()) {
+            self.link(lease, init, Upkeep::new(false));
+            return Ok(());
+        }
+        let init = init(&lease)?;
+        let flight = switch(holds != Holds::Nothing, &init, remembered.statements());
+        lease.prepared.clear();
+        lease.init = Some(init.clone());
+        self.send(&flight);
+        self.link(lease, init, Upkeep::new(true));
+        Ok(())
+    }
+
+    fn link(&mut self, lease: Lease, init: Arc<SessionInit>, upkeep: Upkeep) {
+        if !upkeep.is_switching() {
+            let mut news = Vec::new();
+            update(&mut self.session.known, &lease.parameters, &mut news);
+            self.tell(&news);
+        }
+        self.link = Some(Link { lease, init, upkeep, up_closed: false, down_closed: None, spent: false });
+    }
+
+    /// Ends the work with a server that is idle, which can be lent to somebody else.
+    pub(crate) fn detach(&mut self) {
+        let holds = self.session.remembered.holds();
+        match self.link.take() {
+            Some(link) if link.spent => link.lease.retire(),
+            Some(link) => link.lease.give_back(holds),
+            None => {}
+        }
+    }
+
+    /// Waits for the client's next request while there is no server.
+    pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        loop {
+            let mut idle = up::Idle { session: &mut self.session, wanting: false };
+            self.up.scan_by(&mut idle).map_err(End::ClientBroke)?;
+            if idle.wanting {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.session.listening {
+                return Poll::Ready(Err(End::Left));
+            }
+            // What is swallowed makes room.
+            let _ = self.up.poll_drain(cx, &mut tokio::io::sink());
+            ready!(self.poll_down(cx))?;
+            match ready!(self.up.poll_fill(cx, &mut self.client)) {
+                Ok(0) => self.session.listening = false,
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(End::ClientLost(error))),
+            }
+        }
+    }
+
+    /// Whether a client that waits for a server has gone meanwhile. Reads on as far as there is room.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Poll::Ready(Err(end)) = self.poll_down(cx) {
+            return Poll::Ready(end);
+        }
+        // One that has ended its side before waits for what it has asked.
+        while self.session.listening {
+            match ready!(self.up.poll_fill(cx, &mut self.client)) {
+                // One that takes leave behind its request does not wait for the answer, but for the deed.
+                Ok(0) if self.up.ends_with(TERMINATE) => self.session.listening = false,
+                Ok(0) => return Poll::Ready(End::Left),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(End::ClientLost(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Tells the client something while it has no server.
+    pub(crate) fn tell(&mut self, message: &[u8]) {
+        if self.down.at_boundary() && !message.is_empty() {
+            self.down.insert(message);
+        }
+    }
+
+    /// Writes what is left for the client.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        self.down.poll_drain(cx, &mut self.client).map(|written| written.map(drop).map_err(End::ClientLost))
+    }
+
+    /// Relays until the server is idle and need not stay.
+    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        self.pump(cx)?;
+        let lost = self.link.as_ref().is_some_and(|link| link.upkeep.has_lost());
+        if self.owed.is_idle() && self.is_quiet() && !self.session.keeps_server() && !lost {
+            return Poll::Ready(Ok(()));
+        }
+        self.has_left().map_or(Poll::Pending, |end| Poll::Ready(Err(end)))
+    }
+
+    /// Nothing is half-way in either direction.
+    fn is_quiet(&self) -> bool {
+        self.up.at_boundary() && !self.up.has_output() && self.down.at_boundary() && !self.down.has_unseen()
+    }
+
+    /// The client is done, and so is the server, or it will not be without the client.
+    fn has_left(&self) -> Option<End> {
+        if self.session.listening || self.up.has_output() || self.down.has_output() {
+            return None;
+        }
+        if !self.up.at_boundary() {
+            // The server waits for the rest of a message, which will never come.
+            return Some(End::ClientLost(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let over = self.owed.is_settled() || !self.owed.settles_unaided();
+        over.then_some(End::Left)
+    }
+
+    /// Parts the two: there is a last word for the client, and whatever is still to be done with the server. It can be
+    /// lent to somebody else if it is idle, and nothing of it or for it is on its way.
+    pub(crate) fn part(mut self) -> (Farewell, Option<Lease>) {
+        let idle = self.owed.is_idle() && self.is_quiet();
+        let returned = self.link.take_if(|link| idle && link.down_closed.is_none() && !link.spent);
+        if let Some(link) = returned {
+            // What has kept its server is still there.
+            link.lease.clear_out();
+        }
+        (Farewell::new(self.client, self.down), self.link.map(|link| link.lease))
+    }
+
+    /// Puts a flight of ours before what the client says next.
+    fn send(&mut self, flight: &Flight) {
+        self.up.insert(&flight.bytes);
+        flight.requests.iter().for_each(|tag| self.owed.sent(*tag, Answer::Swallow));
+        self.session.statements.flight(&flight.requests);
     }
 
     /// Moves what can be moved, until both directions wait.
-    fn pump<R>(&mut self, cx: &mut Context<'_>) -> Result<(), End<R>> {
+    fn pump(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
             while self.pump_up(cx)? {}
-            let held = must_wait(&self.upkeep, &self.owed);
+            let held = self.must_wait();
             while self.pump_down(cx)? {}
             // What the server answered may let something go up: session init, or a request that had to wait. Nothing
             // else of the one depends on the other.
-            let due = self.upkeep.is_due(&self.owed) || held && !must_wait(&self.upkeep, &self.owed);
-            let more = due && self.up.at_boundary() && !self.up_closed;
+            let link = self.link.as_ref().expect("there is a server to relay with");
+            let due = link.upkeep.is_due(&self.owed) || held && !self.must_wait();
+            let more = due && self.up.at_boundary() && !link.up_closed;
             if !more {
                 return Ok(());
             }
@@ -161,68 +308,57 @@ impl Relay {
 
     /// Moves what there is. Whether it was something: then there may be more, and the socket must be asked until it
     /// says that it will wake us.
-    fn pump_up<R>(&mut self, cx: &mut Context<'_>) -> Result<bool, End<R>> {
+    fn pump_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut moved = false;
-        if self.listening {
+        if self.session.listening {
             match self.up.poll_fill(cx, &mut self.client) {
-                Poll::Ready(Ok(0)) => self.listening = false,
+                Poll::Ready(Ok(0)) => self.session.listening = false,
                 Poll::Ready(Ok(_)) => moved = true,
                 Poll::Ready(Err(error)) => return Err(End::ClientLost(error)),
                 Poll::Pending => {}
             }
         }
-        if self.up_closed {
+        if self.link.as_ref().is_some_and(|link| link.up_closed) {
             return Ok(moved);
         }
         self.scan_up().map_err(End::ClientBroke)?;
-        match self.up.poll_drain(cx, &mut self.server) {
+        let link = self.link.as_mut().expect("there is a server to relay with");
+        match self.up.poll_drain(cx, &mut link.lease.stream) {
             Poll::Ready(Ok(written)) => moved |= written > 0,
             // It may have said why before it went: that is still to be read.
-            Poll::Ready(Err(_)) => self.up_closed = true,
-            Poll::Pending => return Ok(moved),
-        }
-        if !self.listening && !must_wait(&self.upkeep, &self.owed) {
-            // The server answers what it has got, and then closes.
-            self.up_closed |= Pin::new(&mut self.server).poll_shutdown(cx).is_ready();
+            Poll::Ready(Err(_)) => link.up_closed = true,
+            Poll::Pending => {}
         }
         Ok(moved)
     }
 
     fn scan_up(&mut self) -> Result<(), Broken> {
-        let Self { up, owed, upkeep, listening, .. } = self;
-        if up.at_boundary()
-            && let Some(flight) = upkeep.take_due(owed)
-        {
-            up.insert(&flight.bytes);
-            flight.requests.iter().for_each(|tag| owed.sent(*tag, Answer::Swallow));
+        let link = self.link.as_mut().expect("there is a server to relay with");
+        if self.up.at_boundary() {
+            let access = default_access(&link.lease.parameters);
+            if let Some(flight) = link.upkeep.take_due(&self.owed, &link.init, access) {
+                self.send(&flight);
+            }
         }
-        up.scan(upkeep::request_head, |Header { tag, body }, head| {
-            if must_wait(upkeep, owed) {
-                return Ok(Verdict::Hold);
-            }
-            upkeep.requested(tag, head, body as usize == head.len() && owed.is_settled());
-            match tag {
-                frontend::TERMINATE => *listening = false,
-                _ if !is_request(tag) => return Err(Broken::Tag(tag)),
-                _ => owed.sent(tag, Answer::Forward),
-            }
-            Ok(Verdict::Forward)
-        })
+        let Self { up, owed, session, link, .. } = self;
+        let link = link.as_mut().expect("there is a server to relay with");
+        up.scan_by(&mut up::Up { owed, session, link })
     }
 
-    fn pump_down<R>(&mut self, cx: &mut Context<'_>) -> Result<bool, End<R>> {
+    fn pump_down(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut moved = false;
-        if self.down_closed.is_none() {
-            match self.down.poll_fill(cx, &mut self.server) {
-                Poll::Ready(Ok(0)) => self.down_closed = Some(None),
+        let link = self.link.as_mut().expect("there is a server to relay with");
+        if link.down_closed.is_none() {
+            match self.down.poll_fill(cx, &mut link.lease.stream) {
+                Poll::Ready(Ok(0)) => link.down_closed = Some(None),
                 Poll::Ready(Ok(_)) => moved = true,
-                Poll::Ready(Err(error)) => self.down_closed = Some(Some(error)),
+                Poll::Ready(Err(error)) => link.down_closed = Some(Some(error)),
                 Poll::Pending => {}
             }
         }
         self.scan_down()?;
         match self.down.poll_drain(cx, &mut self.client) {
-            Poll::Ready(Ok(written)) => match self.down_closed.take() {
+            Poll::Ready(Ok(written)) => match self.link.as_mut().and_then(|link| link.down_closed.take()) {
                 Some(cause) => Err(self.server_end(cause)),
                 None => Ok(moved || written > 0),
             },
@@ -231,31 +367,25 @@ impl Relay {
         }
     }
 
-    fn scan_down<R>(&mut self) -> Result<(), End<R>> {
-        let Self { down, owed, upkeep, error_told, .. } = self;
-        let mut identity_lost = false;
-        let scanned = down.scan(head_wanted, |Header { tag, .. }, head| {
-            let answer = owed.received(tag, head.first().copied());
-            match tag {
-                backend::DATA_ROW => {}
-                backend::COMMAND_COMPLETE => upkeep.completed(head),
-                backend::READY_FOR_QUERY => upkeep.ready(owed),
-                backend::PARAMETER_STATUS => note_parameter(upkeep, head),
-                backend::ERROR_RESPONSE => identity_lost |= answer == Answer::Swallow,
-                _ => {}
-            }
-            *error_told = tag == backend::ERROR_RESPONSE && answer == Answer::Forward;
-            Ok(if answer == Answer::Forward { Verdict::Forward } else { Verdict::Swallow })
-        });
-        match scanned {
-            Err(broken) => Err(End::ServerBroke(broken)),
-            Ok(()) if identity_lost => Err(End::IdentityLost),
-            Ok(()) => Ok(()),
+    fn scan_down(&mut self) -> Result<(), End> {
+        let Self { down, owed, session, link, error_told, .. } = self;
+        let link = link.as_mut().expect("there is a server to relay with");
+        let mut judge = down::Down { owed, session, link, error_told, refused: None };
+        let scanned = down.scan_by(&mut judge);
+        match (scanned, judge.refused) {
+            (Err(broken), _) => Err(End::ServerBroke(broken)),
+            (Ok(()), Some(reason)) => Err(End::IdentityLost(reason)),
+            (Ok(()), None) => Ok(()),
         }
     }
 
-    fn server_end<R>(&self, cause: Option<io::Error>) -> End<R> {
-        match (self.listening, self.error_told) {
+    /// Whether the client's next request has to wait for an answer to those before it.
+    fn must_wait(&self) -> bool {
+        self.owed.is_full() || self.link.as_ref().is_some_and(|link| link.upkeep.holds_back(&self.owed))
+    }
+
+    fn server_end(&self, cause: Option<io::Error>) -> End {
+        match (self.session.listening, self.error_told) {
             (false, _) => End::Left,
             (true, true) => End::ServerClosed,
             (true, false) => End::ServerLost(cause),
@@ -263,65 +393,12 @@ impl Relay {
     }
 }
 
-/// A client whose session is over.
-#[derive(Debug)]
-pub(crate) struct Farewell {
-    client: Stream,
-    down: Lane,
-}
-
-impl Farewell {
-    /// Tells the client why it ends, if there is something to say and a message fits in where its stream stands, and
-    /// closes.
-    pub(crate) async fn say(mut self, message: &[u8]) {
-        if self.down.at_boundary() {
-            self.down.insert(message);
-            let told = std::future::poll_fn(|cx| self.down.poll_drain(cx, &mut self.client));
-            // Whether it was read or not, this is over.
-            let _ = tokio::time::timeout(FAREWELL, told).await;
-        }
-        client::close(self.client).await;
-    }
-}
-
-/// Whether the client's next request has to wait for an answer to those before it.
-fn must_wait(upkeep: &Upkeep, owed: &Owed) -> bool {
-    upkeep.holds_back(owed) || owed.is_full()
-}
-
-/// How much of a server's message has to be there before it is judged.
-fn head_wanted(tag: Tag) -> usize {
-    match tag {
-        backend::READY_FOR_QUERY => 1,
-        backend::COMMAND_COMPLETE => upkeep::TAG_HEAD,
-        backend::PARAMETER_STATUS => READ_ONLY.len(),
-        _ => 0,
-    }
-}
-
-fn note_parameter(upkeep: &mut Upkeep, head: &[u8]) {
-    let name_ends = READ_ONLY.len() - b"on\0".len();
-    if head.starts_with(&READ_ONLY[..name_ends]) {
-        let read_only = head == READ_ONLY;
-        upkeep.set_access(if read_only { DefaultAccess::ReadOnly } else { DefaultAccess::ReadWrite });
-    }
-}
-
-/// The messages that a client may send once it is in.
-fn is_request(tag: Tag) -> bool {
-    matches!(
-        tag,
-        frontend::BIND
-            | frontend::CLOSE
-            | frontend::COPY_DATA
-            | frontend::COPY_DONE
-            | frontend::COPY_FAIL
-            | frontend::DESCRIBE
-            | frontend::EXECUTE
-            | frontend::FLUSH
-            | frontend::FUNCTION_CALL
-            | frontend::PARSE
-            | frontend::QUERY
-            | frontend::SYNC
-    )
+/// Tells a client that is in which values differ from those that it knows, and notes that it knows them now.
+fn update(known: &mut Option<Reported>, reported: &Reported, out: &mut Vec<u8>) {
+    let Some(known) = known.as_mut().filter(|known| !Arc::ptr_eq(known, reported) && *known != reported) else {
+        return;
+    };
+    let differ = reported.iter().filter(|pair| !known.contains(pair));
+    differ.for_each(|(name, value)| message::parameter_status(out, name, value));
+    *known = reported.clone();
 }

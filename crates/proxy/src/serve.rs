@@ -66,6 +66,8 @@ pub async fn run(
         () = proxy.stop.gently.cancelled() => return Ok(()),
     }
     let workers = Arc::new(Workers::start(threads).map_err(StartError::Worker)?);
+    warm(&proxy);
+    background.spawn(proxy.pools.clone().maintain());
     let mut accepting = JoinSet::new();
     for listener in listeners {
         info!(address = %listener.address(), "listening");
@@ -75,6 +77,8 @@ pub async fn run(
     accepting.join_all().await;
     info!(?grace, "shutting down: waiting for sessions to end");
     drain(&proxy, &workers, grace).await;
+    // Whoever is gone already needs no goodbye.
+    let _ = timeout(FAREWELLS, proxy.pools.close()).await;
     Ok(())
 }
 
@@ -126,7 +130,7 @@ async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
     for (role, login) in proxy.roles() {
         let parameters = Parameters::default();
         let startup = Startup { database, role, settings: &proxy.upstream.settings, parameters: &parameters };
-        match Server::open(&proxy.upstream.connect, login, &startup, None).await {
+        match Server::open(&proxy.upstream.connect, login, &startup).await {
             Ok(server) => server.terminate().await,
             // It is there, and would have let us in elsewhere.
             Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
@@ -134,6 +138,14 @@ async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Opens what is to be kept open, where it is known in advance which databases there are.
+fn warm(proxy: &Proxy) {
+    let Databases::Named(names) = &proxy.upstream.databases else { return };
+    for name in names.iter().filter(|_| proxy.pool.servers.min_pool_size > 0) {
+        proxy.roles().for_each(|(role, login)| proxy.pools.warm(name, role, login));
+    }
 }
 
 fn log_renewal(renewed: Renewed) {

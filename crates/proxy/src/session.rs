@@ -1,194 +1,297 @@
-//! The life of one connection, from top to bottom: greeted, authenticated, given a server, relayed, ended.
+//! The life of one connection, from top to bottom: greeted, authenticated, told that it is in, and then transaction by
+//! transaction: a request, a server, the relay until that is idle.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use identity::Identity;
-use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
-use upstream::{Claims, Server, Startup};
-use wire::message;
-use wire::owed::TxStatus;
+use upstream::Lease;
 use wire::startup::CancelRequest;
 use wire::stream::Stream;
 
-use crate::admission::{LoginPermit, Seat, ServerPermit};
+use crate::admission::{LoginPermit, Seat};
 use crate::authenticate::{Request, authenticate, requested};
 use crate::cancel::Registration;
 use crate::client;
-use crate::clock;
-use crate::error::Error;
+use crate::config::PoolMode;
+use crate::deadlines::{Deadlines, Standing};
+use crate::error::{Error, notice_of_waiting};
+use crate::greeting::greet;
 use crate::handshake::{Greeting, handshake};
 use crate::proxy::Proxy;
-use crate::relay::{End, Relay};
-use crate::upkeep::Upkeep;
+use crate::relay::{End, Relay, Session};
+use crate::remembered::Remembered;
+use crate::statements::Statements;
+use crate::tenancy::Tenancy;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit, id: u64) {
     let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
+    // The login's future is large, and most of a connection's life it is over.
+    let Some((client, seat, request, identity)) = Box::pin(enter(socket, &proxy, id, &peer)).await else { return };
+    drop(login);
+    debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
+    let visit = Visit::new(client, seat, &request, identity, &proxy);
+    visit.run(&request, &peer, id).await;
+}
+
+/// From a socket to somebody who may come in.
+async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(Stream, Seat, Request, Identity)> {
     let deadline = Instant::now() + proxy.limits.client_login_timeout;
     let greeted = timeout_at(deadline, handshake(socket, proxy.tls.as_ref()));
     let greeting = match proxy.stop.gently.run_until_cancelled(greeted).await {
         Some(Ok(Ok(greeting))) => greeting,
-        Some(Ok(Err((client, error)))) => return refuse(client, &error, &proxy, id, &peer).await,
-        Some(Err(_)) | None => return debug!(id, peer, "no startup packet in time"),
+        Some(Ok(Err((client, error)))) => {
+            refuse(client, &error, proxy, id, peer).await;
+            return None;
+        }
+        Some(Err(_)) | None => {
+            debug!(id, peer, "no startup packet in time");
+            return None;
+        }
     };
     let (mut client, startup) = match greeting {
         Greeting::Login(client, startup) => (client, startup),
-        Greeting::Cancel(client, request) => return cancel(client, &request, &proxy, id).await,
+        Greeting::Cancel(client, request) => {
+            cancel(client, &request, proxy, id).await;
+            return None;
+        }
     };
     let entering = async {
-        let seat = proxy.admission.seat()?;
+        let mut seat = proxy.admission.seat()?;
         let request = requested(&mut client, &startup).await?;
-        let identity = authenticate(&mut client, &request, &proxy).await?;
+        let identity = authenticate(&mut client, &request, proxy).await?;
+        seat.belongs_to(&identity)?;
         Ok((seat, request, identity))
     };
     let late = Error::LoginTimeout(proxy.limits.client_login_timeout);
     let entering = async { timeout_at(deadline, entering).await.unwrap_or(Err(late)) };
-    let (seat, request, identity) = match proxy.stop.unless_going(entering).await {
-        Ok(entered) => entered,
-        Err(error) => return refuse(Some(client), &error, &proxy, id, &peer).await,
-    };
-    drop(login);
-    debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
-    match Session::open(&mut client, seat, &request, &identity, &proxy).await {
-        Ok((session, server)) => {
-            log_login(id, &peer, &request, &identity);
-            session.run(client, server, &identity, &proxy, id).await;
+    match proxy.stop.unless_going(entering).await {
+        Ok((seat, request, identity)) => Some((client, seat, request, identity)),
+        Err(error) => {
+            refuse(Some(client), &error, proxy, id, peer).await;
+            None
         }
-        Err(error) => refuse(Some(client), &error, &proxy, id, &peer).await,
     }
 }
 
-/// What a client holds while it is in; dropping it gives everything back.
-#[derive(Debug)]
-struct Session {
+/// A client that is in, and all that it holds; dropping it gives everything back.
+struct Visit<'a> {
+    proxy: &'a Proxy,
+    tenancy: Tenancy<'a>,
+    relay: Relay,
+    deadlines: Deadlines,
+    registration: Registration,
+    /// A cancel request reaches the server now.
+    cancellable: bool,
     _seat: Seat,
-    server: ServerPermit,
-    _registration: Registration,
 }
 
-impl Session {
-    /// Gets a server that knows who this is, and tells the client that it is in.
-    async fn open(
-        client: &mut Stream,
-        seat: Seat,
-        request: &Request,
-        identity: &Identity,
-        proxy: &Proxy,
-    ) -> Result<(Self, Server), Error> {
-        let login = proxy.login(&request.role)?;
-        let startup = Startup {
-            database: &request.database,
-            role: identity.role(),
-            settings: &proxy.upstream.settings,
-            parameters: &request.parameters,
-        };
-        let claims = identity.claims().zip(last_moment(identity, proxy));
-        let claims = claims.map(|(json, expires)| Claims { mode: &proxy.claims, json, expires });
-        let reaching = async {
-            let permit = proxy.admission.server(&request.database, &request.role).await?;
-            let server = Server::open(&proxy.upstream.connect, login, &startup, claims.as_ref()).await?;
-            Ok((permit, server))
-        };
-        let reaching = async {
-            tokio::select! {
-                reached = reaching => reached,
-                () = clock::reaches(identity.expires()) => Err(Error::Expired),
-            }
-        };
-        let (permit, server) = proxy.stop.unless_going(reaching).await?;
-        let registration = proxy.cancels.register(request.version, server.cancel.clone());
-        greet(client, &server, &registration).await.map_err(Error::ClientGone)?;
-        Ok((Self { _seat: seat, server: permit, _registration: registration }, server))
+impl<'a> Visit<'a> {
+    fn new(client: Stream, seat: Seat, request: &'a Request, identity: Identity, proxy: &'a Proxy) -> Self {
+        let deadlines = Deadlines::new(&identity, proxy);
+        let tenancy = Tenancy::new(request, identity, proxy);
+        let remembered = Remembered::new(tenancy.identity_digest(), &request.parameters);
+        let statements = Statements::new(proxy.statements.clone(), tenancy.identity_digest(), proxy.pool.mode);
+        let relay = Relay::new(client, Session::new(proxy.pool.mode, remembered, statements));
+        let registration = proxy.cancels.register(request.version);
+        Self { proxy, tenancy, relay, deadlines, registration, cancellable: false, _seat: seat }
     }
 
-    /// Relays until the end, and says what end it was.
-    async fn run(self, client: Stream, server: Server, identity: &Identity, proxy: &Proxy, id: u64) {
-        let Server { stream, parameters, init, cancel } = server;
-        let mut relay = Relay::new(client, stream, Upkeep::new(init, upstream::default_access(&parameters)));
-        let end = relay.run(until_asked(identity, proxy), until_forced(identity, proxy)).await;
-        let error = match end {
-            End::Left | End::ServerClosed => None,
-            End::ClientLost(error) => Some(Error::ClientGone(error)),
-            End::ServerLost(cause) => {
-                warn!(id, cause = cause.map(|error| error.to_string()), "server connection lost");
-                Some(Error::ServerLost)
-            }
-            End::ClientBroke(broken) => Some(Error::ClientBroke(broken)),
-            End::ServerBroke(broken) => Some(Error::ServerBroke(broken)),
-            End::IdentityLost => Some(Error::IdentityLost),
-            End::Asked(error) => Some(error),
-        };
-        if let Some(error) = &error
-            && relay.is_busy()
-            && !matches!(error, Error::ServerLost)
-            && let Err(error) = cancel.send().await
-        {
-            warn!(id, %error, "could not cancel what the session left running");
+    /// Lets the client in, serves it, and says what end it was.
+    async fn run(mut self, request: &Request, peer: &str, id: u64) {
+        let entered = self.enter(request).await;
+        let in_order = entered.is_ok();
+        if in_order {
+            self.log_login(request, peer, id);
         }
-        let (client, server) = relay.part();
-        tokio::spawn(outlast(server, self.server));
-        let refusal = error.as_ref().and_then(|error| error.refusal(proxy.limits.auth_error_detail, id));
+        let error = match entered {
+            Ok(()) => self.serve(id).await,
+            Err(error) => error,
+        };
+        self.end(&error, in_order, id).await;
+    }
+
+    /// Finds out what to tell the client of its session, and tells it that it is in. In session mode it has its server
+    /// from here on.
+    async fn enter(&mut self, request: &Request) -> Result<(), Error> {
+        let known = match (self.proxy.pool.mode, self.proxy.greetings.find(request)) {
+            (PoolMode::Transaction, Some(known)) => known,
+            (mode, _) => {
+                let mut lease = self.lease().await?;
+                let is_new = self.tenancy.move_in(&mut lease, &self.relay.session().remembered).await?;
+                let known = lease.parameters.clone();
+                if is_new {
+                    self.proxy.greetings.keep(request, &known);
+                }
+                match mode {
+                    PoolMode::Session => self.attach(lease)?,
+                    PoolMode::Transaction => lease.give_back(self.relay.session().remembered.holds()),
+                }
+                known
+            }
+        };
+        let greeting = greet(&known, &self.registration);
+        self.relay.begin(known, &greeting);
+        Ok(())
+    }
+
+    /// Transaction by transaction, until the end.
+    async fn serve(&mut self, id: u64) -> Error {
+        loop {
+            let end = match self.transaction().await {
+                Ok(Ok(())) => continue,
+                Ok(Err(end)) => end,
+                Err(error) => return error,
+            };
+            match &end {
+                End::ServerLost(cause) => {
+                    warn!(id, cause = cause.as_ref().map(ToString::to_string), "server connection lost");
+                }
+                End::IdentityLost(reason) => warn!(id, reason, "the session could not be set up on its server"),
+                _ => {}
+            }
+            return end.into();
+        }
+    }
+
+    /// From a request until the server that it took is idle. A client that keeps its server begins where it is.
+    async fn transaction(&mut self) -> Result<Result<(), End>, Error> {
+        if !self.relay.has_server() {
+            if let Err(end) = self.until(Relay::poll_request).await? {
+                return Ok(Err(end));
+            }
+            let lease = self.lease().await?;
+            self.attach(lease)?;
+        }
+        let ended = self.until(Relay::poll_idle).await?;
+        if ended.is_ok() {
+            self.registration.end();
+            self.cancellable = false;
+            self.relay.detach();
+        }
+        Ok(ended)
+    }
+
+    fn attach(&mut self, lease: Lease) -> Result<(), Error> {
+        if self.tenancy.has_expired() {
+            lease.hand_on();
+            return Err(Error::Expired);
+        }
+        self.registration.suspend();
+        self.relay.attach(lease, |lease| self.tenancy.init(lease))?;
+        Ok(())
+    }
+
+    /// A server, when the turn has come.
+    async fn lease(&mut self) -> Result<Lease, Error> {
+        let Self { proxy, tenancy, relay, deadlines, .. } = self;
+        let want = tenancy.want(&relay.session().remembered)?;
+        if let Some(lease) = proxy.pools.try_lease(&want) {
+            return Ok(lease);
+        }
+        let (begun, waited) = (Instant::now(), proxy.pool.query_wait_timeout);
+        let mut waiting = pin!(proxy.pools.lease(&want));
+        let mut limit = pin!(sleep_until(begun + waited));
+        let mut notice = pin!(sleep_until(begun + proxy.pool.query_wait_notify));
+        let mut noticed = proxy.pool.query_wait_notify.is_zero() || !relay.is_in();
+        poll_fn(|cx| {
+            if let Poll::Ready(error) = deadlines.poll_anywhere(cx) {
+                return Poll::Ready(Err(error));
+            }
+            if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(lease.map_err(Error::Pool));
+            }
+            if limit.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Error::PoolFull { size: proxy.pool.servers.default_pool_size, waited }));
+            }
+            if !noticed && notice.as_mut().poll(cx).is_ready() {
+                noticed = true;
+                relay.tell(&notice_of_waiting(proxy.pool.query_wait_notify));
+            }
+            if let Poll::Ready(end) = relay.poll_gone(cx) {
+                return Poll::Ready(Err(end.into()));
+            }
+            deadlines.poll_here(cx, Standing::Waiting).map(Err)
+        })
+        .await
+    }
+
+    /// Does a step of the relay, unless the session has to end before.
+    async fn until<T>(&mut self, mut step: impl FnMut(&mut Relay, &mut Context<'_>) -> Poll<T>) -> Result<T, Error> {
+        let Self { relay, deadlines, registration, cancellable, .. } = self;
+        poll_fn(|cx| {
+            // First, because what comes after may use up all that a task may do at one time.
+            if let Poll::Ready(error) = deadlines.poll_anywhere(cx) {
+                return Poll::Ready(Err(error));
+            }
+            let step = step(relay, cx);
+            match relay.cancellable() {
+                Some(server) if !*cancellable => registration.begin(server),
+                None if *cancellable => registration.suspend(),
+                _ => {}
+            }
+            *cancellable = relay.cancellable().is_some();
+            match step {
+                Poll::Ready(done) => Poll::Ready(Ok(done)),
+                Poll::Pending => deadlines.poll_here(cx, relay.standing()).map(Err),
+            }
+        })
+        .await
+    }
+
+    /// Parts client and server, and tells the client why, unless it has left.
+    async fn end(self, error: &Error, was_in: bool, id: u64) {
+        let Self { proxy, relay, registration, .. } = self;
+        let pins = relay.session().remembered.ever_pinned().to_string();
+        let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
+        registration.end();
+        let (client, lease) = relay.part();
+        if let Some(lease) = lease {
+            if runs_on && let Err(error) = lease.cancel.send().await {
+                warn!(id, %error, "could not cancel what the session left running");
+            }
+            lease.retire();
+        }
+        // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
+        let reason = error.to_string();
+        if !was_in && !matches!(error, Error::Left | Error::ClientGone(_)) {
+            warn!(id, reason, "connection refused");
+        }
+        let refusal = error.refusal(proxy.limits.auth_error_detail, id);
         client.say(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
-        let reason = error.map_or_else(|| "client left".to_owned(), |error| error.to_string());
-        info!(id, reason, "session ended");
+        if was_in {
+            info!(id, reason, pins, "session ended");
+        }
     }
-}
 
-/// Waits until a server that was told to go is gone. It may run something that no cancel request ends, and as long as it
-/// does it has its place in the pool.
-async fn outlast(mut server: Stream, _permit: ServerPermit) {
-    if server.shutdown().await.is_ok() {
-        // Whatever it still has to say is nobody's.
-        let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
-    }
-}
-
-/// AuthenticationOk, what the server reported of itself, our cancel key, ReadyForQuery.
-async fn greet(client: &mut Stream, server: &Server, registration: &Registration) -> std::io::Result<()> {
-    let mut out = Vec::with_capacity(1024);
-    message::authentication_ok(&mut out);
-    for (name, value) in &server.parameters {
-        message::parameter_status(&mut out, name, value);
-    }
-    message::backend_key_data(&mut out, registration.process_id, registration.key());
-    message::ready_for_query(&mut out, TxStatus::Idle);
-    client.write_all(&out).await?;
-    client.flush().await
-}
-
-/// The last moment at which the database may still see these claims: a transaction that is open when the token
-/// expires has the grace to finish.
-fn last_moment(identity: &Identity, proxy: &Proxy) -> Option<i64> {
-    let grace = i64::try_from(proxy.limits.expiry_grace.as_secs()).unwrap_or(i64::MAX);
-    identity.expires().map(|expires| expires.saturating_add(grace))
-}
-
-/// Ends the session between two transactions: its token expired, or pgusher goes.
-async fn until_asked(identity: &Identity, proxy: &Proxy) -> Error {
-    tokio::select! {
-        () = clock::reaches(identity.expires()) => Error::Expired,
-        () = proxy.stop.gently.cancelled() => Error::Shutdown,
-    }
-}
-
-/// Ends the session wherever it stands: the grace is over.
-async fn until_forced(identity: &Identity, proxy: &Proxy) -> Error {
-    tokio::select! {
-        () = clock::reaches(last_moment(identity, proxy)) => Error::Expired,
-        () = proxy.stop.at_once.cancelled() => Error::Shutdown,
+    fn log_login(&self, request: &Request, peer: &str, id: u64) {
+        let identity = self.tenancy.identity();
+        info!(
+            id,
+            peer,
+            provider = identity.provider(),
+            subject = identity.subject(),
+            role = request.role,
+            database = request.database,
+            "login"
+        );
     }
 }
 
 /// Passes a cancel request on, and hangs up when it has arrived: that is what a client waits for.
 async fn cancel(client: Stream, request: &CancelRequest, proxy: &Proxy, id: u64) {
-    match proxy.cancels.find(request) {
-        Some(server) => match server.send().await {
+    let ticket = async { proxy.cancels.find(request)?.ticket().await };
+    match timeout(proxy.limits.client_login_timeout, ticket).await {
+        Ok(Some(ticket)) => match ticket.send().await {
             Ok(()) => debug!(id, "cancel request delivered"),
             Err(error) => warn!(id, %error, "cancel request not delivered"),
         },
-        None => debug!(id, "cancel request with a wrong key"),
+        Ok(None) | Err(_) => debug!(id, "cancel request for nobody, or with a wrong key"),
     }
     drop(client);
 }
@@ -203,16 +306,4 @@ async fn refuse(client: Option<Stream>, error: &Error, proxy: &Proxy, id: u64, p
     if let (Some(client), Some(refusal)) = (client, error.refusal(proxy.limits.auth_error_detail, id)) {
         client::refuse(client, &refusal.to_message()).await;
     }
-}
-
-fn log_login(id: u64, peer: &str, request: &Request, identity: &Identity) {
-    info!(
-        id,
-        peer,
-        provider = identity.provider(),
-        subject = identity.subject(),
-        role = request.role,
-        database = request.database,
-        "login"
-    );
 }

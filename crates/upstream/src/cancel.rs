@@ -1,11 +1,16 @@
 //! Cancelling what a server runs: a connection of its own, to the same server, in clear or under TLS as the one it is
 //! about, that says whom to interrupt and gets no answer.
+//!
+//! A cancel that is late hits whatever its backend runs by then. So those of other people's asking go by a
+//! [`CancelTicket`], and a server is lent again only when all tickets of its own are settled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::address::Address;
@@ -14,7 +19,6 @@ use crate::error::{Error, Step};
 use crate::tls::Attempt;
 
 /// Whom to interrupt, and how to say so.
-#[derive(Clone)]
 pub struct CancelTarget {
     pub(crate) peer: Peer,
     pub(crate) address: Address,
@@ -22,6 +26,54 @@ pub struct CancelTarget {
     pub(crate) pid: i32,
     pub(crate) secret: i32,
     pub(crate) timeout: Duration,
+    pub(crate) tickets: watch::Sender<Tickets>,
+}
+
+/// What became of the tickets of one target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tickets {
+    /// Those that may yet be sent, or are under way.
+    pub(crate) open: usize,
+    /// Whether one of them may still arrive, nobody knows when.
+    pub(crate) lost: bool,
+}
+
+/// The right to send one cancel request. From its issue on the server is not lent to anybody else; dropped before it
+/// was sent it leaves no trace.
+#[derive(Debug)]
+pub struct CancelTicket {
+    target: Arc<CancelTarget>,
+    state: TicketState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TicketState {
+    Unsent,
+    UnderWay,
+    Arrived,
+}
+
+impl CancelTicket {
+    /// [`CancelTarget::send`], within what the pool knows of. If it fails, or is given up half-way, the server is
+    /// never lent again.
+    ///
+    /// # Errors
+    /// [`Error`] if the request may not have arrived.
+    pub async fn send(mut self) -> Result<(), Error> {
+        self.state = TicketState::UnderWay;
+        self.target.send().await?;
+        self.state = TicketState::Arrived;
+        Ok(())
+    }
+}
+
+impl Drop for CancelTicket {
+    fn drop(&mut self) {
+        self.target.tickets.send_modify(|tickets| {
+            tickets.open -= 1;
+            tickets.lost |= self.state == TicketState::UnderWay;
+        });
+    }
 }
 
 impl CancelTarget {
@@ -38,6 +90,25 @@ impl CancelTarget {
     /// [`Error`] if the request may not have arrived.
     pub async fn send(&self) -> Result<(), Error> {
         timeout(self.timeout, self.deliver()).await.map_err(|_| Error::TimedOut(Step::Cancel))?
+    }
+
+    /// Issues a ticket. Who orders this call before the server is given back can be sure that the cancel hits nobody
+    /// else.
+    #[must_use]
+    pub fn ticket(self: &Arc<Self>) -> CancelTicket {
+        self.tickets.send_modify(|tickets| tickets.open += 1);
+        CancelTicket { target: Arc::clone(self), state: TicketState::Unsent }
+    }
+
+    /// What is known of the tickets now.
+    pub(crate) fn tickets(&self) -> Tickets {
+        *self.tickets.borrow()
+    }
+
+    /// Waits until no ticket is open.
+    pub(crate) async fn settled(&self) {
+        // The sender is here, so the channel is open.
+        let _ = self.tickets.subscribe().wait_for(|tickets| tickets.open == 0).await;
     }
 
     async fn deliver(&self) -> Result<(), Error> {

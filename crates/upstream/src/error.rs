@@ -76,6 +76,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether the server may well do the same later: it is full, or it starts or stops.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.database().is_some_and(|error| ["53300", "57P03"].contains(&error.sqlstate.as_str()))
+    }
+}
+
 /// A step that is bounded in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Step {

@@ -1,20 +1,38 @@
-//! Session init: the requests by which the database learns whose session it is.
+//! Session init: the requests by which the database learns whose session it is, and what its client has set.
 //!
-//! They go in one flight that ends with its own Sync. Claims travel as bind parameters, never in the text of a query,
-//! where the logs and other sessions of the role would see them. Statement and portal have a name that was drawn for
-//! this connection: unnamed ones are the client's, and a name that the client can guess it can take first.
+//! Claims travel as bind parameters, never in the text of a query, where the logs and other sessions of the role would
+//! see them.
+//!
+//! *Within a session*, after a client has reset it, init is a batch of its own with a Sync ([`SessionInit::flight`]).
+//! Statement and portal have a name that was drawn for this connection: unnamed ones are the client's, and a name that
+//! the client can guess it can take first.
+//!
+//! *Between two sessions* ([`switch`]) the server's old state goes and the new one's comes in one write with the
+//! client's first bytes, and nothing waits for an answer. What keeps the client's statement from running without its
+//! identity is the rule by which Postgres recovers from errors (`ignore_till_sync` in `src/backend/tcop/postgres.c`):
+//! when a request of the extended protocol fails, all that follows is skipped until a Sync, simple Queries included.
+//! So the switch has no Sync. It is a transaction of its own, whose COMMIT is one of those requests too: either it was
+//! committed, or whatever the client sent behind it is skipped, up to the client's own Sync. Behind the COMMIT comes an
+//! empty Query, which does nothing but tell by its ReadyForQuery that all is done.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use wire::frame::{Tag, frontend as tag};
 
 use crate::claims::{Claims, ClaimsMode, Epoch, hex, random};
 use crate::error::Error;
-use crate::login::Session;
+use crate::parameters::Parameters;
 
-/// The type of both parameters, `text` in `pg_type`.
+/// The type of every parameter, `text` in `pg_type`.
 const TEXT: u32 = 25;
+
+/// `DISCARD ALL` leaves the state of random(), which the session before may have chosen.
+const SEED: &str = "SELECT pg_catalog.setseed($1::pg_catalog.float8) IS NULL";
+
+const WRITTEN: &str = "names, SQL and values hold no zero byte and are far below a gigabyte";
 
 /// What a transaction may do that says nothing about it; the server reports it as `default_transaction_read_only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +43,52 @@ pub enum DefaultAccess {
     ReadOnly,
 }
 
-/// The init of one server connection. After a reset of the session the same is sent again.
+/// The backend that an init is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its process id.
+    pub pid: i32,
+    /// Whether it is one of a standby, which can write nothing.
+    pub standby: bool,
+}
+
+/// The init of one session on one server connection. After a reset of the session the same is sent again.
 #[derive(Clone)]
 pub struct SessionInit {
     name: String,
-    sql: &'static str,
-    values: Vec<String>,
-    /// Whether it writes, and so fails in a read-only transaction.
+    claims: Option<Call>,
+    startup: Arc<Parameters>,
+    /// Whether the claims are written somewhere, and so fail in a read-only transaction.
     writes: bool,
+}
+
+/// What of an init is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The claims.
+    pub claims: bool,
+    /// Of the client's startup parameters these.
+    pub startup: Names,
+}
+
+/// A choice of startup parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// All.
+    All,
+    /// Those with these names, in lower case.
+    Some(Vec<String>),
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self { claims: true, startup: Names::All };
+}
+
+#[derive(Clone)]
+struct Call {
+    sql: String,
+    values: Vec<String>,
 }
 
 /// Frames to send together, and the tag of each, in order: that is what the server owes an answer for.
@@ -40,57 +96,113 @@ pub struct SessionInit {
 pub struct Flight {
     /// The frames.
     pub bytes: Bytes,
-    /// Their tags; the last one is a Sync.
+    /// Their tags. The last is a Sync, or of a [`switch`] a Query.
     pub requests: Vec<Tag>,
+    /// How many commands complete before those that set what the client asks for.
+    pub(crate) ours: usize,
 }
 
 impl SessionInit {
-    /// Prepares the init for the backend of a session.
-    pub(crate) fn new(claims: &Claims<'_>, session: &Session) -> Result<Self, Error> {
-        if !claims.json.is_ascii() || !claims.json.starts_with('{') {
+    /// Prepares the init for a backend: claims, if the identity has any, and what the client set in its startup packet.
+    ///
+    /// # Errors
+    /// [`Error::Claims`] for claims that are no JSON object in ASCII.
+    pub fn new(claims: Option<&Claims<'_>>, startup: Arc<Parameters>, backend: Backend) -> Result<Self, Error> {
+        if claims.is_some_and(|claims| !claims.json.is_ascii() || !claims.json.starts_with('{')) {
             return Err(Error::Claims);
         }
-        let name = format!("pgusher_{}", hex(&random::<8>()));
-        Ok(match claims.mode {
-            ClaimsMode::Signed(signer) => {
-                let standby = session.parameters.iter().any(|(name, value)| name == "in_hot_standby" && value == "on");
-                let epoch = if standby { Epoch::Pid(session.pid) } else { Epoch::draw() };
-                let values = vec![signer.claims(epoch, claims.expires, claims.json), signer.proof(epoch, session.pid)];
-                Self { name, sql: "SELECT auth.pgusher_init($1, $2)", values, writes: !standby }
-            }
-            // The comparison keeps the claims from coming back as the result.
-            ClaimsMode::Claims => Self {
-                name,
-                sql: "SELECT pg_catalog.set_config('request.jwt.claims', $1, false) IS NULL",
-                values: vec![claims.json.to_owned()],
-                writes: false,
-            },
+        Ok(Self {
+            name: format!("pgusher_{}", hex(&random::<8>())),
+            writes: claims.is_some_and(|claims| matches!(claims.mode, ClaimsMode::Signed(_))) && !backend.standby,
+            claims: claims.map(|claims| call_for_claims(claims, backend)),
+            startup,
         })
     }
 
-    /// The flight. It must go out between transactions: where transactions only read by default, the init of mode
-    /// `signed` brings one that may write, and commits it.
+    /// Whether there are claims to keep.
     #[must_use]
-    pub fn flight(&self, access: DefaultAccess) -> Flight {
-        let mut batch = Batch { name: &self.name, bytes: BytesMut::new(), requests: Vec::new() };
-        let wrapped = self.writes && access == DefaultAccess::ReadOnly;
-        if wrapped {
-            batch.run("BEGIN READ WRITE", &[]);
-        }
-        batch.run(self.sql, &self.values);
-        if wrapped {
-            batch.run("COMMIT", &[]);
-        }
-        frontend::sync(&mut batch.bytes);
-        batch.requests.push(tag::SYNC);
-        Flight { bytes: batch.bytes.freeze(), requests: batch.requests }
+    pub fn has_claims(&self) -> bool {
+        self.claims.is_some()
     }
+
+    /// Whether the client set something in its startup packet.
+    #[must_use]
+    pub fn has_startup(&self) -> bool {
+        self.startup.iter().next().is_some()
+    }
+
+    /// Whether the client set this in its startup packet.
+    #[must_use]
+    pub fn sets(&self, name: &str) -> bool {
+        self.startup.get(name).is_some()
+    }
+
+    /// The flight within a session. It must go out between transactions: where transactions only read by default, the
+    /// init of mode `signed` brings one that may write, and commits it.
+    #[must_use]
+    pub fn flight(&self, part: &Part, access: DefaultAccess) -> Flight {
+        let mut batch = Batch::named(&self.name);
+        batch.init(self, part, access);
+        batch.end(frontend::sync, tag::SYNC)
+    }
+}
+
+fn call_for_claims(claims: &Claims<'_>, backend: Backend) -> Call {
+    match claims.mode {
+        ClaimsMode::Signed(signer) => {
+            let epoch = if backend.standby { Epoch::Pid(backend.pid) } else { Epoch::draw() };
+            let values = vec![signer.claims(epoch, claims.expires, claims.json), signer.proof(epoch, backend.pid)];
+            Call { sql: "SELECT auth.pgusher_init($1, $2)".to_owned(), values }
+        }
+        // The comparison keeps the claims from coming back as the result.
+        ClaimsMode::Claims => Call {
+            sql: "SELECT pg_catalog.set_config('request.jwt.claims', $1, false) IS NULL".to_owned(),
+            values: vec![claims.json.to_owned()],
+        },
+    }
+}
+
+fn call_for_startup(startup: &Parameters, names: &Names) -> Option<Call> {
+    let chosen = startup.iter().filter(|(name, _)| match names {
+        Names::All => true,
+        Names::Some(names) => names.iter().any(|chosen| chosen == name),
+    });
+    let values: Vec<_> = chosen.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
+    let set = |first| format!("pg_catalog.set_config(${first}, ${}, false) IS NULL", first + 1);
+    let calls: Vec<_> = (1..=values.len()).step_by(2).map(set).collect();
+    (!calls.is_empty()).then(|| Call { sql: format!("SELECT {}", calls.join(", ")), values })
+}
+
+/// The flight between two sessions: `reset` does away with the one before, `init` begins the new one, and `settings`
+/// are the statements by which its client has set more since.
+#[must_use]
+pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item = &'a [u8]>) -> Flight {
+    // Unnamed ones are nobody's here: the session before is over and the next one's client has not sent anything yet.
+    let mut batch = Batch::named("");
+    if reset {
+        batch.run(b"DISCARD ALL", &[]);
+    }
+    batch.run(if init.writes { b"BEGIN READ WRITE" } else { b"BEGIN" }, &[]);
+    if reset {
+        batch.run(SEED.as_bytes(), &[seed()]);
+    }
+    // The transaction may write already.
+    batch.init(init, &Part::WHOLE, DefaultAccess::ReadWrite);
+    settings.for_each(|statement| batch.run(statement, &[]));
+    batch.run(b"COMMIT", &[]);
+    batch.end(|bytes| frontend::query("", bytes).expect(WRITTEN), tag::QUERY)
+}
+
+/// From -1 to 1.
+fn seed() -> String {
+    let random = i32::from_be_bytes(random());
+    (f64::from(random) / f64::from(i32::MAX)).clamp(-1.0, 1.0).to_string()
 }
 
 /// Claims are nobody's to read.
 impl std::fmt::Debug for SessionInit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionInit").field("name", &self.name).field("sql", &self.sql).finish_non_exhaustive()
+        f.debug_struct("SessionInit").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -98,25 +210,69 @@ struct Batch<'a> {
     name: &'a str,
     bytes: BytesMut,
     requests: Vec<Tag>,
+    commands: usize,
+    ours: usize,
 }
 
-impl Batch<'_> {
-    /// Runs one statement and leaves nothing of it behind.
-    fn run(&mut self, sql: &str, values: &[String]) {
-        const WRITTEN: &str = "names, SQL and JSON hold no zero byte and are far below a gigabyte";
+impl<'a> Batch<'a> {
+    fn named(name: &'a str) -> Self {
+        Self { name, bytes: BytesMut::new(), requests: Vec::new(), commands: 0, ours: 0 }
+    }
 
+    fn init(&mut self, init: &SessionInit, part: &Part, access: DefaultAccess) {
+        if let Some(claims) = init.claims.as_ref().filter(|_| part.claims) {
+            let wrapped = init.writes && access == DefaultAccess::ReadOnly;
+            if wrapped {
+                self.run(b"BEGIN READ WRITE", &[]);
+            }
+            self.run(claims.sql.as_bytes(), &claims.values);
+            if wrapped {
+                self.run(b"COMMIT", &[]);
+            }
+        }
+        self.ours = self.commands;
+        if let Some(startup) = call_for_startup(&init.startup, &part.startup) {
+            self.run(startup.sql.as_bytes(), &startup.values);
+        }
+    }
+
+    /// Runs one statement and leaves nothing of it behind, if it has a name.
+    fn run(&mut self, sql: &[u8], values: &[String]) {
         let (name, bytes) = (self.name, &mut self.bytes);
-        frontend::parse(name, sql, values.iter().map(|_| TEXT), bytes).expect(WRITTEN);
+        parse(name, sql, values.len(), bytes);
         let text = |value: &String, out: &mut BytesMut| {
             out.extend_from_slice(value.as_bytes());
             Ok(IsNull::No)
         };
         frontend::bind(name, name, [], values, text, [], bytes).map_err(|_| WRITTEN).expect(WRITTEN);
         frontend::execute(name, 0, bytes).expect(WRITTEN);
-        frontend::close(b'S', name, bytes).expect(WRITTEN);
-        frontend::close(b'P', name, bytes).expect(WRITTEN);
-        self.requests.extend([tag::PARSE, tag::BIND, tag::EXECUTE, tag::CLOSE, tag::CLOSE]);
+        self.requests.extend([tag::PARSE, tag::BIND, tag::EXECUTE]);
+        self.commands += 1;
+        if !name.is_empty() {
+            frontend::close(b'S', name, bytes).expect(WRITTEN);
+            frontend::close(b'P', name, bytes).expect(WRITTEN);
+            self.requests.extend([tag::CLOSE, tag::CLOSE]);
+        }
     }
+
+    fn end(mut self, last: impl FnOnce(&mut BytesMut), tag: Tag) -> Flight {
+        last(&mut self.bytes);
+        self.requests.push(tag);
+        Flight { bytes: self.bytes.freeze(), requests: self.requests, ours: self.ours }
+    }
+}
+
+/// Parse. The SQL may be a client's, in whatever encoding it speaks.
+fn parse(name: &str, sql: &[u8], parameters: usize, out: &mut BytesMut) {
+    let length = 4 + name.len() + 1 + sql.len() + 1 + 2 + 4 * parameters;
+    out.put_u8(tag::PARSE.0);
+    out.put_u32(u32::try_from(length).expect(WRITTEN));
+    out.put_slice(name.as_bytes());
+    out.put_u8(0);
+    out.put_slice(sql);
+    out.put_u8(0);
+    out.put_u16(u16::try_from(parameters).expect(WRITTEN));
+    (0..parameters).for_each(|_| out.put_u32(TEXT));
 }
 
 #[cfg(test)]
@@ -125,12 +281,14 @@ mod tests {
     use crate::claims::Signer;
     use wire::frame::Header;
 
-    fn session() -> Session {
-        Session { parameters: Vec::new(), pid: 42, secret: 7 }
+    const PRIMARY: Backend = Backend { pid: 42, standby: false };
+
+    fn init_of(claims: &Claims<'_>, backend: Backend) -> Result<SessionInit, Error> {
+        SessionInit::new(Some(claims), Arc::default(), backend)
     }
 
     fn init(mode: &ClaimsMode) -> SessionInit {
-        SessionInit::new(&Claims { mode, json: r#"{"sub":"alice"}"#, expires: 9 }, &session()).unwrap()
+        init_of(&Claims { mode, json: r#"{"sub":"alice"}"#, expires: 9 }, PRIMARY).unwrap()
     }
 
     fn signed() -> ClaimsMode {
@@ -152,7 +310,7 @@ mod tests {
     fn a_flight_names_every_frame_in_it() {
         for mode in [signed(), ClaimsMode::Claims] {
             for access in [DefaultAccess::ReadWrite, DefaultAccess::ReadOnly] {
-                let flight = init(&mode).flight(access);
+                let flight = init(&mode).flight(&Part::WHOLE, access);
                 assert_eq!(tags(&flight.bytes), flight.requests);
                 assert_eq!(flight.requests.last(), Some(&tag::SYNC));
             }
@@ -161,7 +319,7 @@ mod tests {
 
     #[test]
     fn only_an_init_that_writes_brings_its_own_transaction() {
-        let size = |mode: &ClaimsMode, access| init(mode).flight(access).requests.len();
+        let size = |mode: &ClaimsMode, access| init(mode).flight(&Part::WHOLE, access).requests.len();
 
         assert_eq!(size(&signed(), DefaultAccess::ReadWrite), 6);
         assert_eq!(size(&signed(), DefaultAccess::ReadOnly), 16);
@@ -171,7 +329,7 @@ mod tests {
     #[test]
     fn the_same_init_sends_the_same_bytes_and_another_one_others() {
         let (one, other) = (init(&signed()), init(&signed()));
-        let bytes = |init: &SessionInit| init.flight(DefaultAccess::ReadWrite).bytes;
+        let bytes = |init: &SessionInit| init.flight(&Part::WHOLE, DefaultAccess::ReadWrite).bytes;
 
         assert_eq!(bytes(&one), bytes(&one));
         assert_ne!(bytes(&one), bytes(&other));
@@ -181,7 +339,25 @@ mod tests {
     fn claims_that_are_no_ascii_object_are_refused() {
         for json in ["", "null", "[]", " {}", "{\"sub\":\"é\"}"] {
             let claims = Claims { mode: &ClaimsMode::Claims, json, expires: 9 };
-            assert!(matches!(SessionInit::new(&claims, &session()), Err(Error::Claims)), "{json:?}");
+            assert!(matches!(init_of(&claims, PRIMARY), Err(Error::Claims)), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_has_no_sync_and_ends_with_a_query() {
+        let startup = Parameters::parse([("TimeZone", "UTC"), ("application_name", "x")]).unwrap();
+        let startup = Arc::new(startup);
+        for mode in [signed(), ClaimsMode::Claims] {
+            let claims = Claims { mode: &mode, json: "{}", expires: 9 };
+            let init = SessionInit::new(Some(&claims), startup.clone(), PRIMARY).unwrap();
+            for (reset, settings) in [(true, &[&b"SET work_mem = 64"[..]][..]), (false, &[])] {
+                let flight = switch(reset, &init, settings.iter().copied());
+                assert_eq!(tags(&flight.bytes), flight.requests);
+                let (last, others) = flight.requests.split_last().unwrap();
+                assert_eq!(*last, tag::QUERY);
+                assert!(!others.iter().any(|other| [tag::SYNC, tag::QUERY].contains(other)));
+                assert!(flight.bytes.ends_with(b"Q\0\0\0\x05\0"), "the Query is empty");
+            }
         }
     }
 

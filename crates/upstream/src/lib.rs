@@ -3,7 +3,8 @@
 //! [`Server::open`] is the way in. It connects to an [`Address`] with [`Tls`] as libpq's `sslmode` has it, sends a
 //! startup packet that is built here ([`Startup`], with the client's allowed [`Parameters`]), authenticates as a
 //! [`Login`], and runs the [`SessionInit`] that sets the [`Claims`]. Who holds a [`Server`] holds a connection with its
-//! identity set. A [`CancelTarget`] interrupts what runs on it.
+//! identity set. A [`CancelTarget`] interrupts what runs on it. [`Pools`] keep servers open and lend them to one after the
+//! other.
 //!
 //! This crate knows no clients and no tokens, and logs nothing: every [`Error`] goes back with its cause.
 
@@ -18,18 +19,22 @@ mod init;
 mod login;
 mod options;
 mod parameters;
+mod pool;
+mod prepared;
 mod server;
 mod startup;
 mod tls;
 mod verifier;
 
 pub use address::Address;
-pub use cancel::CancelTarget;
+pub use cancel::{CancelTarget, CancelTicket};
 pub use claims::{Claims, ClaimsMode, Epoch, Signer};
 pub use error::{DatabaseError, Error, MethodError, Step, TlsError};
-pub use init::{DefaultAccess, Flight, SessionInit};
+pub use init::{Backend, DefaultAccess, Flight, Names, Part, SessionInit, switch};
 pub use login::{Login, Password};
 pub use parameters::{ParameterError, Parameters, fuzz_options};
+pub use pool::{Counts, Event, Happened, Holder, Holds, Lease, PoolConfig, Pools, Reuse, Tenant, Want};
+pub use prepared::Prepared;
 pub use server::{ConnectConfig, Server, default_access};
 pub use startup::{Settings, Startup};
 pub use tls::{ClientCertificate, RootCertificates, SslMode, Tls, TlsSetupError, UnknownSslMode};

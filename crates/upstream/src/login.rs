@@ -8,6 +8,7 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
+use wire::frame::backend;
 
 use crate::answer::{Answer, Answers, c_string};
 use crate::channel_binding::tls_server_end_point;
@@ -102,13 +103,20 @@ pub(crate) async fn start_session(answers: &mut Answers<'_>) -> Result<Session, 
     Ok(Session { parameters, pid, secret })
 }
 
-/// Reads the answers to a session init. Whatever is not success leaves the connection without an identity.
-pub(crate) async fn finish_init(answers: &mut Answers<'_>, session: &mut Session) -> Result<(), Error> {
+/// Reads the answers to what begins a session, whose first commands are `ours` and the others the client's.
+pub(crate) async fn finish(
+    answers: &mut Answers<'_>,
+    ours: usize,
+    parameters: &mut Vec<(String, String)>,
+) -> Result<(), Error> {
+    let mut completed = 0;
     loop {
         match answers.next().await? {
-            Answer::Parameter(name, value) => report(&mut session.parameters, name, value),
+            Answer::Parameter(name, value) => report(parameters, name, value),
+            Answer::Other(frame) if frame.tag == backend::COMMAND_COMPLETE => completed += 1,
             Answer::Notice | Answer::Other(_) => {}
-            Answer::Error(error) => return Err(Error::Init(error)),
+            Answer::Error(error) if completed < ours => return Err(Error::Init(error)),
+            Answer::Error(error) => return Err(Error::Session(error)),
             Answer::Ready(b'I') => return Ok(()),
             other => return Err(unexpected(&other)),
         }
@@ -116,7 +124,7 @@ pub(crate) async fn finish_init(answers: &mut Answers<'_>, session: &mut Session
 }
 
 /// Keeps the last value of each parameter.
-fn report(parameters: &mut Vec<(String, String)>, name: String, value: String) {
+pub(crate) fn report(parameters: &mut Vec<(String, String)>, name: String, value: String) {
     match parameters.iter_mut().find(|(known, _)| *known == name) {
         Some((_, known)) => *known = value,
         None => parameters.push((name, value)),

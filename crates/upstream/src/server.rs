@@ -1,21 +1,24 @@
-//! One connection of ours to Postgres, logged in and with its identity set.
+//! One connection of ours to Postgres, logged in.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::stream::Stream;
 
 use crate::address::Address;
 use crate::answer::Answers;
 use crate::cancel::CancelTarget;
-use crate::claims::Claims;
 use crate::connect::{Peer, encrypt};
 use crate::error::{Error, Step, TlsError};
-use crate::init::{DefaultAccess, SessionInit};
-use crate::login::{Login, Rules, Session, authenticate, finish_init, start_session};
+use crate::init::{Backend, DefaultAccess, Flight, SessionInit, switch};
+use crate::login::{Login, Rules, Session, authenticate, finish, start_session};
+use crate::prepared::Prepared;
 use crate::startup::Startup;
 use crate::tls::{Attempt, Tls};
 
@@ -34,32 +37,35 @@ pub struct ConnectConfig {
     pub login_timeout: Duration,
 }
 
-/// A server connection that is ready for its first request. Holding one proves that its identity is set.
+/// A server connection that is logged in. Which session it holds is the [pool's](crate::Lease) to know.
 #[derive(Debug)]
 pub struct Server {
     /// The connection; nothing of the server's is unread.
     pub stream: Stream,
     /// What the server reported of its settings (ParameterStatus), in its order.
-    pub parameters: Vec<(String, String)>,
-    /// What sets the identity again after a reset; none for an identity without claims.
-    pub init: Option<SessionInit>,
+    pub parameters: Arc<Vec<(String, String)>>,
+    /// What has set up the session that it holds, or was sent to.
+    pub init: Option<Arc<SessionInit>>,
+    /// The statements that were prepared in that session.
+    pub prepared: Prepared,
     /// What cancels a request that runs on this connection.
-    pub cancel: CancelTarget,
+    pub cancel: Arc<CancelTarget>,
+    /// Whether a reset leaves nothing behind, so that another identity may have it. False until somebody has looked.
+    pub reusable: bool,
+    /// When it was logged in.
+    pub opened: Instant,
+    /// Where it was opened. Its socket wakes that thread's runtime.
+    pub thread: ThreadId,
 }
 
 impl Server {
-    /// Connects, logs in and sets the claims. Without claims there is no session init: the role is all the identity.
+    /// Connects and logs in. The session is nobody's yet: it has the role and no claims.
     ///
     /// # Errors
     /// [`Error`] says who was wrong. No connection is left behind.
-    pub async fn open(
-        config: &ConnectConfig,
-        login: &Login,
-        startup: &Startup<'_>,
-        claims: Option<&Claims<'_>>,
-    ) -> Result<Self, Error> {
+    pub async fn open(config: &ConnectConfig, login: &Login, startup: &Startup<'_>) -> Result<Self, Error> {
         let packet = startup.packet(&login.user)?;
-        let plan = Plan { config, login, packet: &packet, claims };
+        let plan = Plan { config, login, packet: &packet };
         let second = match config.address {
             Address::Tcp { .. } => config.tls.second.as_ref(),
             Address::Unix(_) => None,
@@ -71,8 +77,49 @@ impl Server {
         opened.map_err(|failure| failure.error)
     }
 
+    /// The backend, for a session init.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        Backend { pid: self.cancel.pid(), standby: reports(&self.parameters, "in_hot_standby") }
+    }
+
+    /// Begins a session, after the one before was done away with (`reset`), and waits until it has begun.
+    ///
+    /// # Errors
+    /// [`Error::Session`] if it is what the client asks for that the server refuses, [`Error::Init`] if it is the rest.
+    /// The connection is of no use then.
+    pub async fn begin(&mut self, reset: bool, init: Arc<SessionInit>) -> Result<(), Error> {
+        let flight = switch(reset, &init, std::iter::empty());
+        self.prepared.clear();
+        self.init = Some(init);
+        let limit = self.cancel.timeout;
+        timeout(limit, self.fly(&flight)).await.map_err(|_| Error::TimedOut(Step::Login))?
+    }
+
+    /// Does away with the session, and waits until it is gone.
+    ///
+    /// # Errors
+    /// The connection is of no use then.
+    pub(crate) async fn discard(&mut self) -> Result<(), Error> {
+        let mut discard = BytesMut::new();
+        frontend::query("DISCARD ALL", &mut discard).expect("SQL without a zero byte");
+        let flight = Flight { bytes: discard.freeze(), requests: Vec::new(), ours: usize::MAX };
+        let limit = self.cancel.timeout;
+        timeout(limit, self.fly(&flight)).await.map_err(|_| Error::TimedOut(Step::Login))?
+    }
+
+    async fn fly(&mut self, flight: &Flight) -> Result<(), Error> {
+        send(&mut self.stream, &flight.bytes).await?;
+        let parameters = Arc::make_mut(&mut self.parameters);
+        finish(&mut Answers::new(&mut self.stream), flight.ours, parameters).await
+    }
+
     /// Takes leave of the server, so that it logs no lost connection.
     pub async fn terminate(mut self) {
+        self.say_goodbye().await;
+    }
+
+    pub(crate) async fn say_goodbye(&mut self) {
         let mut goodbye = BytesMut::new();
         frontend::terminate(&mut goodbye);
         // A server that is already gone needs no goodbye.
@@ -85,17 +132,22 @@ impl Server {
 /// Whether the default of transactions is to write, as the server last reported it.
 #[must_use]
 pub fn default_access(parameters: &[(String, String)]) -> DefaultAccess {
-    match parameters.iter().find(|(name, _)| name == "default_transaction_read_only") {
-        Some((_, value)) if value == "on" => DefaultAccess::ReadOnly,
-        _ => DefaultAccess::ReadWrite,
+    if reports(parameters, "default_transaction_read_only") {
+        DefaultAccess::ReadOnly
+    } else {
+        DefaultAccess::ReadWrite
     }
+}
+
+/// Whether the server reported that this is on.
+fn reports(parameters: &[(String, String)], wanted: &str) -> bool {
+    parameters.iter().any(|(name, value)| name == wanted && value == "on")
 }
 
 struct Plan<'a> {
     config: &'a ConnectConfig,
     login: &'a Login,
     packet: &'a [u8],
-    claims: Option<&'a Claims<'a>>,
 }
 
 struct Failure {
@@ -117,7 +169,7 @@ impl Plan<'_> {
         let (mut stream, peer) = connecting.await.map_err(|_| Error::TimedOut(Step::Connect))??;
         let logging_in = timeout(self.config.login_timeout, self.log_in(&mut stream));
         let entered = logging_in.await.map_err(|_| Error::TimedOut(Step::Login))?;
-        let (session, init) = entered.map_err(|error| {
+        let session = entered.map_err(|error| {
             let as_asked = stream.is_tls() != matches!(attempt, Attempt::Plain);
             Failure { curable: matches!(error, Error::Login(_)) && as_asked, error }
         })?;
@@ -128,8 +180,18 @@ impl Plan<'_> {
             pid: session.pid,
             secret: session.secret,
             timeout: self.config.login_timeout,
+            tickets: watch::Sender::default(),
         };
-        Ok(Server { stream, parameters: session.parameters, init, cancel })
+        Ok(Server {
+            stream,
+            parameters: Arc::new(session.parameters),
+            init: None,
+            prepared: Prepared::new(usize::MAX),
+            cancel: Arc::new(cancel),
+            reusable: false,
+            opened: Instant::now(),
+            thread: thread::current().id(),
+        })
     }
 
     async fn connect(&self, attempt: &Attempt) -> Result<(Stream, Peer), Error> {
@@ -140,19 +202,12 @@ impl Plan<'_> {
         Ok((encrypt(stream, attempt, address).await?, peer))
     }
 
-    async fn log_in(&self, stream: &mut Stream) -> Result<(Session, Option<SessionInit>), Error> {
+    async fn log_in(&self, stream: &mut Stream) -> Result<Session, Error> {
         send(stream, self.packet).await?;
         let rules = Rules { allow_md5: self.config.allow_md5, verified: stream.is_tls() && self.config.tls.verifies() };
         let mut answers = Answers::new(stream);
         authenticate(&mut answers, self.login, rules).await?;
-        let mut session = start_session(&mut answers).await?;
-        let Some(claims) = self.claims else { return Ok((session, None)) };
-
-        // The proof in it is about this backend, so it cannot go out before the server has told its pid.
-        let init = SessionInit::new(claims, &session)?;
-        send(answers.stream(), &init.flight(default_access(&session.parameters)).bytes).await?;
-        finish_init(&mut answers, &mut session).await?;
-        Ok((session, Some(init)))
+        start_session(&mut answers).await
     }
 }
 

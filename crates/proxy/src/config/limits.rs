@@ -1,4 +1,4 @@
-//! The tables of plain numbers and switches: `[pool]`, `[session]`, `[runtime]` and `[log]`.
+//! The tables of plain numbers and switches: `[session]`, `[runtime]` and `[log]`.
 
 use std::num::NonZero;
 use std::ops::RangeInclusive;
@@ -6,24 +6,13 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::section::{Section, UNAVAILABLE};
+use super::section::Section;
 
-const ZERO: Duration = Duration::ZERO;
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const ZERO: Duration = Duration::ZERO;
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Waiting times that must end some time, and not at once.
-const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-
-/// `[pool]`: how many clients and servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// How many clients may be connected at once.
-    pub max_client_conn: usize,
-    /// How many servers there may be at once for one database and role.
-    pub default_pool_size: usize,
-    /// How long a client waits for a server before it is turned away.
-    pub query_wait_timeout: Duration,
-}
+pub(super) const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 
 /// `[session]`: from the login to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,23 +55,6 @@ pub enum LogFormat {
     Text,
     /// For machines: one object per line.
     Json,
-}
-
-pub(super) fn read_pool(mut section: Section<'_>) -> Pool {
-    // There is one mode in this version: the word is checked and nothing has to be kept.
-    section.refuse_word("pool_mode", "transaction");
-    section.word("pool_mode", &[("session", ())]);
-    let later = ["server_idle_timeout", "server_lifetime", "idle_transaction_timeout", "client_idle_timeout"];
-    for key in later {
-        section.refuse(key, UNAVAILABLE);
-    }
-    let pool = Pool {
-        max_client_conn: section.number("max_client_conn", 10_000, 1..=1_000_000),
-        default_pool_size: section.number("default_pool_size", 20, 1..=100_000),
-        query_wait_timeout: section.duration("query_wait_timeout", SECOND * 30, WAIT),
-    };
-    section.finish();
-    pool
 }
 
 pub(super) fn read_session(mut section: Section<'_>) -> Session {

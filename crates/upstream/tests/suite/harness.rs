@@ -1,11 +1,12 @@
 //! Opens servers the way pgusher does, and asks them things.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use pgusher_upstream::{
-    Address, Claims, ConnectConfig, Error, Login, Parameters, Password, RootCertificates, Server, Settings, SslMode,
-    Startup, Tls,
+    Address, Claims, ConnectConfig, Error, Login, Parameters, Password, RootCertificates, Server, SessionInit,
+    Settings, SslMode, Startup, Tls,
 };
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
@@ -59,7 +60,12 @@ impl Attempt<'_> {
             settings: &settings,
             parameters: &self.parameters,
         };
-        Server::open(&self.config, &login, &startup, self.claims.as_ref()).await
+        let mut server = Server::open(&self.config, &login, &startup).await?;
+        if self.claims.is_some() {
+            let init = SessionInit::new(self.claims.as_ref(), Arc::default(), server.backend())?;
+            server.begin(false, Arc::new(init)).await?;
+        }
+        Ok(server)
     }
 }
 

@@ -7,6 +7,7 @@ mod corpus;
 mod harness;
 mod hostile;
 mod login;
+mod pool;
 mod postgres;
 mod scripted;
 mod session;

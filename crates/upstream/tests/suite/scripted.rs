@@ -7,7 +7,9 @@ use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
+use wire::frame::read_frame;
 use wire::startup::{FirstPacket, read_first_packet};
 use wire::stream::Stream;
 
@@ -91,4 +93,88 @@ pub(crate) fn self_signed(years: std::ops::Range<i32>) -> SelfSigned {
         .and_then(|config| config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private))
         .expect("a configuration");
     SelfSigned { pem: certificate.pem(), config: Arc::new(config) }
+}
+
+/// A server that any number of connections may come to. What it does with each is the test's to say.
+pub(crate) struct Scripted {
+    pub(crate) port: u16,
+    listening: JoinHandle<()>,
+    arrived: Mutex<mpsc::UnboundedReceiver<Arrived>>,
+    admitted: Mutex<mpsc::UnboundedReceiver<Stream>>,
+}
+
+/// Who has come.
+pub(crate) enum Arrived {
+    Login(Arrival),
+    Cancel(Stream),
+}
+
+/// Somebody whose startup packet was read.
+pub(crate) struct Arrival {
+    client: Stream,
+    number: u32,
+    admitted: mpsc::UnboundedSender<Stream>,
+}
+
+impl Scripted {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let (arrivals, arrived) = mpsc::unbounded_channel();
+        let (admissions, admitted) = mpsc::unbounded_channel();
+        let listening = tokio::spawn(async move {
+            for number in 1.. {
+                let mut client: Stream = listener.accept().await.expect("a connection").0.into();
+                let who = match read_first_packet(&mut client).await {
+                    Ok(FirstPacket::Startup(_)) => {
+                        Arrived::Login(Arrival { client, number, admitted: admissions.clone() })
+                    }
+                    Ok(FirstPacket::Cancel(_)) => Arrived::Cancel(client),
+                    _ => continue,
+                };
+                if arrivals.send(who).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { port, listening, arrived: Mutex::new(arrived), admitted: Mutex::new(admitted) }
+    }
+
+    /// The next one that comes.
+    pub(crate) async fn next(&self) -> Arrived {
+        self.arrived.lock().await.recv().await.expect("it listens as long as it is there")
+    }
+
+    /// Refuses whoever comes from now on.
+    pub(crate) async fn stop(&self) {
+        self.listening.abort();
+        while !self.listening.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Our side of the next connection that was admitted.
+    pub(crate) async fn server(&self) -> Stream {
+        self.admitted.lock().await.recv().await.expect("it listens as long as it is there")
+    }
+}
+
+impl Arrival {
+    /// Logs the client in, and says of the database that it keeps nothing.
+    pub(crate) async fn admit(mut self) {
+        let key = [self.number.to_be_bytes(), 2_u32.to_be_bytes()].concat();
+        let ready = frame(b'Z', b"I");
+        let welcome = [frame(b'R', &[0; 4]), frame(b'K', &key), ready.clone()].concat();
+        self.client.write_all(&welcome).await.expect("the client listens");
+        read_frame(&mut self.client, 4096).await.expect("a question");
+        let answer = [frame(b'D', b"\0\x01\0\0\0\x01t"), ready].concat();
+        self.client.write_all(&answer).await.expect("the client listens");
+        self.admitted.send(self.client).expect("the test is there");
+    }
+
+    /// Refuses the login.
+    pub(crate) async fn refuse(mut self, sqlstate: &str) {
+        let error = frame(b'E', format!("SFATAL\0C{sqlstate}\0Mno\0\0").as_bytes());
+        self.client.write_all(&error).await.expect("the client listens");
+    }
 }

@@ -44,7 +44,7 @@ fn defaults_are_those_of_the_contract() {
     let config = load(LEAST);
     assert_eq!(config.listen.postgres, [Address::Tcp("127.0.0.1:6432".parse().unwrap())]);
     assert_eq!(config.pool.max_client_conn, 10_000);
-    assert_eq!(config.pool.default_pool_size, 20);
+    assert_eq!((config.pool.mode, config.pool.servers.default_pool_size), (PoolMode::Transaction, 20));
     assert_eq!(config.session.client_login_timeout, Duration::from_secs(15));
     assert_eq!(config.upstream.connect.connect_timeout, Duration::from_secs(5));
     assert!(config.session.auth_error_detail && !config.upstream.connect.allow_md5 && config.tls.is_none());

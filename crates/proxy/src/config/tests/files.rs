@@ -66,9 +66,6 @@ fn what_this_version_lacks_is_refused() {
     for (table, line) in [
         ("[listen]", "http = '127.0.0.1:6480'"),
         ("[listen]", "admin = '127.0.0.1:6481'"),
-        ("[pool]", "pool_mode = 'transaction'"),
-        ("[pool]", "server_idle_timeout = '10min'"),
-        ("[pool]", "client_idle_timeout = '0s'"),
         ("[claims]", "mode = 'pg_session_jwt'"),
     ] {
         assert_error(&errors(&least_with(table, line)), &["not available in this version"]);
@@ -82,7 +79,7 @@ fn flags_go_over_variables_and_these_over_the_file() {
     let both = [pair("PGUSHER_POOL__DEFAULT_POOL_SIZE", "2"), pair("PGUSHER_POOL__MAX_CLIENT_CONN", "2")];
     let overrides = Overrides::new(both, vec!["pool.max_client_conn=3".into()]);
     let (config, _) = Directory::new().load(&text, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!((config.pool.default_pool_size, config.pool.max_client_conn), (2, 3));
+    assert_eq!((config.pool.servers.default_pool_size, config.pool.max_client_conn), (2, 3));
 }
 
 #[test]

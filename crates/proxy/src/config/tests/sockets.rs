@@ -1,5 +1,7 @@
 //! Where clients connect, and where the servers are.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -110,4 +112,11 @@ fn a_host_has_the_form_of_one() {
     for wrong in ["", "a b", "run/postgresql", "postgres://x"] {
         assert_error(&errors(&LEAST.replace("127.0.0.1", wrong)), &["proxy.toml:3: upstream.host: "]);
     }
+}
+
+#[test]
+fn pgbouncers_word_for_the_time_to_connect_goes_first() {
+    let config = load(&least_with("[pool]", "server_connect_timeout = '7s'"));
+    assert_eq!(config.upstream.connect.connect_timeout, Duration::from_secs(7));
+    assert_eq!(config.upstream.connect.login_timeout, Duration::from_secs(7));
 }

@@ -1,0 +1,170 @@
+//! When a session has to end, whatever its client likes: its token expires, pgusher goes, or something takes too long.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use identity::Identity;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::alarm::Alarm;
+use crate::clock;
+use crate::error::{Error, TimedOut};
+use crate::proxy::Proxy;
+
+/// Looked at by a session whenever it is woken.
+pub(crate) struct Deadlines {
+    between: Alarm<Ending>,
+    anywhere: Alarm<Ending>,
+    /// Why the session is to end when its transaction has.
+    asked: Option<Error>,
+    timers: Option<Alarm<Timers>>,
+}
+
+/// How long things may take; zero is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A request, from its beginning to ReadyForQuery.
+    pub query: Duration,
+    /// A transaction.
+    pub transaction: Duration,
+    /// A client that does not go on with its transaction.
+    pub idle_transaction: Duration,
+    /// A client that begins none.
+    pub client_idle: Duration,
+}
+
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing: the client is to begin.
+    Idle,
+    /// The client is to go on with its transaction.
+    Open,
+    /// The client waits for a server.
+    Waiting,
+    /// A server works at the client's so-manieth request.
+    Working(u64),
+}
+
+impl Standing {
+    /// Between two transactions.
+    fn is_between(self) -> bool {
+        matches!(self, Self::Idle | Self::Waiting)
+    }
+}
+
+type Ending = Pin<Box<dyn Future<Output = Error> + Send>>;
+
+impl Deadlines {
+    /// For a session of this identity.
+    pub(crate) fn new(identity: &Identity, proxy: &Proxy) -> Self {
+        let (expires, last) = (identity.expires(), last_moment(identity, proxy));
+        let (gently, at_once) = (proxy.stop.gently.clone(), proxy.stop.at_once.clone());
+        let timeouts = proxy.pool.timeouts;
+        Self {
+            between: Alarm::new(Box::pin(async move {
+                tokio::select! {
+                    () = clock::reaches(expires) => Error::Expired,
+                    () = gently.cancelled_owned() => Error::Shutdown,
+                }
+            })),
+            anywhere: Alarm::new(Box::pin(async move {
+                tokio::select! {
+                    () = clock::reaches(last) => Error::Expired,
+                    () = at_once.cancelled_owned() => Error::Shutdown,
+                }
+            })),
+            asked: None,
+            timers: (timeouts != Timeouts::default()).then(|| Alarm::new(Timers::new(timeouts))),
+        }
+    }
+
+    /// Whether the session has to end wherever it stands.
+    pub(crate) fn poll_anywhere(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        Pin::new(&mut self.anywhere).poll(cx)
+    }
+
+    /// Whether it has to end where it stands now.
+    pub(crate) fn poll_here(&mut self, cx: &mut Context<'_>, standing: Standing) -> Poll<Error> {
+        if self.asked.is_none()
+            && let Poll::Ready(error) = Pin::new(&mut self.between).poll(cx)
+        {
+            self.asked = Some(error);
+        }
+        if let Some(timers) = &mut self.timers {
+            if timers.get_mut().turn(standing) {
+                timers.ring();
+            }
+            if let Poll::Ready(what) = Pin::new(timers).poll(cx) {
+                return Poll::Ready(Error::TimedOut(what));
+            }
+        }
+        match self.asked.take_if(|_| standing.is_between()) {
+            Some(error) => Poll::Ready(error),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The last moment at which the database may still see an identity's claims: a transaction that is open when the token
+/// expires has the grace to finish.
+pub(crate) fn last_moment(identity: &Identity, proxy: &Proxy) -> Option<i64> {
+    let grace = i64::try_from(proxy.limits.expiry_grace.as_secs()).unwrap_or(i64::MAX);
+    identity.expires().map(|expires| expires.saturating_add(grace))
+}
+
+/// One timer for whatever ends first.
+struct Timers {
+    timeouts: Timeouts,
+    standing: Standing,
+    since: Instant,
+    /// When the client began not to be idle.
+    transaction: Option<Instant>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Timers {
+    fn new(timeouts: Timeouts) -> Self {
+        let now = Instant::now();
+        let sleep = Box::pin(sleep_until(now));
+        Self { timeouts, standing: Standing::Idle, since: now, transaction: None, sleep }
+    }
+
+    /// Notes what the session does. Whether that is something else than before.
+    fn turn(&mut self, standing: Standing) -> bool {
+        if self.standing == standing {
+            return false;
+        }
+        let now = Instant::now();
+        (self.standing, self.since) = (standing, now);
+        self.transaction = (!standing.is_between()).then(|| self.transaction.unwrap_or(now));
+        true
+    }
+
+    fn next(&self) -> Option<(Instant, TimedOut)> {
+        let Timeouts { query, transaction, idle_transaction, client_idle } = self.timeouts;
+        let here: (Duration, fn(Duration) -> TimedOut) = match self.standing {
+            Standing::Idle => (client_idle, TimedOut::ClientIdle),
+            Standing::Open => (idle_transaction, TimedOut::IdleTransaction),
+            Standing::Waiting => return None,
+            Standing::Working(_) => (query, TimedOut::Query),
+        };
+        let here = (!here.0.is_zero()).then(|| (self.since + here.0, here.1(here.0)));
+        let whole = self.transaction.filter(|_| !transaction.is_zero());
+        let whole = whole.map(|begun| (begun + transaction, TimedOut::Transaction(transaction)));
+        here.into_iter().chain(whole).min_by_key(|(at, _)| *at)
+    }
+}
+
+impl Future for Timers {
+    type Output = TimedOut;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TimedOut> {
+        let Some((at, what)) = self.next() else { return Poll::Pending };
+        if self.sleep.deadline() != at {
+            self.sleep.as_mut().reset(at);
+        }
+        self.sleep.as_mut().poll(cx).map(|()| what)
+    }
+}

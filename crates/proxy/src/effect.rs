@@ -1,0 +1,62 @@
+//! What a statement does to the session it runs in, as far as its text shows: which settings are to be replayed on the
+//! next server, and what keeps its client on this one. Nothing here guards anybody: a text can always hide what it
+//! does, and then its own client misses what it left on a server. In doubt a text pins.
+//!
+//! A `lexer` cuts the text into tokens and `reader` watches statements go by, in any number of parts and in bounded
+//! memory. Only the statements that `change` reads are kept, being short.
+
+mod calls;
+mod change;
+mod fuzz;
+mod kept;
+mod lexer;
+mod pins;
+mod reader;
+mod word;
+
+pub use fuzz::fuzz_effects;
+pub(crate) use pins::{Cause, Pins};
+pub(crate) use reader::Reader;
+
+/// What a text does to its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    /// Why the server must stay with the client once the text ran.
+    pub(crate) pins: Pins,
+    /// One for each statement whose command tag begins with SET, RESET, DISCARD or DEALLOCATE, in their order.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What one statement changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A setting for the session.
+    Set {
+        /// Which, in lower case, however the statement spells it: `SET TIME ZONE` sets `timezone`.
+        name: Box<[u8]>,
+        /// The statement alone, as written.
+        statement: Box<[u8]>,
+    },
+    /// A setting goes back to what the session began with.
+    Reset { name: Box<[u8]> },
+    /// All settings do.
+    ResetAll,
+    /// The session is as new.
+    DiscardAll,
+    /// Plans, sequences or temporary objects are gone.
+    DiscardPart,
+    /// A prepared statement is gone; without a name, all.
+    Deallocate(Option<Box<[u8]>>),
+    /// None: it ends with the transaction, or it is why the text pins.
+    Nothing,
+}
+
+/// Reads a whole text.
+pub(crate) fn effects(text: &[u8]) -> Effects {
+    let mut reader = Reader::default();
+    reader.read(text);
+    reader.finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! The statements that change settings or forget what was prepared: `VariableSetStmt`, `VariableResetStmt`,
+//! `DiscardStmt` and `DeallocateStmt` of Postgres's grammar, and `SET CONSTRAINTS`, whose tag begins like theirs.
+
+use super::lexer::{Lexer, MOST_NAME, Token};
+use super::{Cause, Change, Pins};
+
+/// As many tokens as any form needs to be told; a list of values may go on.
+const MOST: usize = 24;
+
+/// Names of which the statement must never reach another identity, and that only the proxy sets.
+const CLAIMS: [&[u8]; 3] = [b"pgusher.", b"request.", b"pg_session_jwt."];
+
+/// A token of a short statement.
+#[derive(Debug)]
+enum Piece {
+    /// In lower case.
+    Word(Vec<u8>),
+    Name(Vec<u8>),
+    /// Its beginning.
+    Text(Vec<u8>),
+    Mark(u8),
+}
+
+impl Piece {
+    fn is(&self, word: &str) -> bool {
+        matches!(self, Self::Word(own) if own == word.as_bytes())
+    }
+
+    fn is_mark(&self, byte: u8) -> bool {
+        matches!(self, Self::Mark(own) if *own == byte)
+    }
+
+    /// As a name, in the case that names have: unless quoted the lower.
+    fn name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Word(name) | Self::Name(name) if name.len() < MOST_NAME => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one such statement, or the beginning of one that is longer than what is kept of it.
+pub(super) fn read(text: &[u8], is_whole: bool) -> (Change, Pins) {
+    let pieces = pieces(text);
+    let found = match pieces.split_first() {
+        Some((first, rest)) if first.is("set") => set(rest),
+        Some((first, rest)) if first.is("reset") => reset(rest),
+        Some((first, rest)) if first.is("discard") => discard(rest),
+        Some((first, rest)) if first.is("deallocate") => deallocate(rest),
+        _ => None,
+    };
+    match found {
+        Some(Found::Set(_)) if !is_whole => (Change::Nothing, Cause::Setting.into()),
+        Some(Found::Set(name)) => {
+            let temporary = name == b"search_path" && mentions_temporary(text);
+            let pins = if temporary { Cause::Temporary.into() } else { Pins::NONE };
+            (Change::Set { name: name.into(), statement: text.into() }, pins)
+        }
+        Some(Found::Change(change)) => (change, Pins::NONE),
+        Some(Found::Pin(cause)) => (Change::Nothing, cause.into()),
+        None => (Change::Nothing, Cause::Unclear.into()),
+    }
+}
+
+#[derive(Debug)]
+enum Found {
+    Set(Vec<u8>),
+    Change(Change),
+    Pin(Cause),
+}
+
+const NOTHING: Option<Found> = Some(Found::Change(Change::Nothing));
+
+fn reset_of(name: &[u8]) -> Found {
+    Found::Change(Change::Reset { name: name.into() })
+}
+
+fn set(rest: &[Piece]) -> Option<Found> {
+    // Each of these is a setting's name too, if it is set like one.
+    let leads = |pieces: &[Piece], word| pieces[0].is(word) && !pieces.get(1).is_some_and(follows_name);
+    if rest.is_empty() {
+        return None;
+    }
+    if leads(rest, "constraints") || leads(rest, "local") {
+        return NOTHING;
+    }
+    match rest {
+        [first, second, behind @ ..] if first.is("session") && is_of_session(second, behind) => {
+            set_session(second, behind)
+        }
+        [_, behind @ ..] if leads(rest, "session") => set_rest(behind),
+        _ => set_rest(rest),
+    }
+}
+
+fn follows_name(piece: &Piece) -> bool {
+    piece.is_mark(b'.') || piece.is_mark(b'=') || piece.is("to") || piece.is("from")
+}
+
+fn is_of_session(second: &Piece, behind: &[Piece]) -> bool {
+    second.is("authorization") || (second.is("characteristics") && behind.first().is_some_and(|piece| piece.is("as")))
+}
+
+/// `SESSION AUTHORIZATION` or `SESSION CHARACTERISTICS AS TRANSACTION`. The latter sets up to three settings, and a
+/// replay must not undo the ones that it does not mention: it is known by the only one that it does.
+fn set_session(second: &Piece, behind: &[Piece]) -> Option<Found> {
+    if second.is("authorization") {
+        return Some(Found::Pin(Cause::Role));
+    }
+    let modes: Vec<_> = behind.iter().skip(2).filter_map(Piece::name).collect();
+    let name = match modes.join(&b' ').as_slice() {
+        b"isolation level serializable"
+        | b"isolation level repeatable read"
+        | b"isolation level read committed"
+        | b"isolation level read uncommitted" => "default_transaction_isolation",
+        b"read only" | b"read write" => "default_transaction_read_only",
+        b"deferrable" | b"not deferrable" => "default_transaction_deferrable",
+        _ => return Some(Found::Pin(Cause::Setting)),
+    };
+    Some(Found::Set(name.into()))
+}
+
+fn set_rest(rest: &[Piece]) -> Option<Found> {
+    match rest {
+        [_, second, ..] if follows_name(second) => set_named(rest),
+        [first, second, behind @ ..] if first.is("session") && is_of_session(second, behind) => {
+            set_session(second, behind)
+        }
+        [first, ..] if first.is("transaction") => NOTHING,
+        [first, _] if first.is("role") => Some(Found::Pin(Cause::Role)),
+        [time, zone, value] if time.is("time") && zone.is("zone") && (value.is("local") || value.is("default")) => {
+            Some(reset_of(b"timezone"))
+        }
+        [time, zone, _, ..] if time.is("time") && zone.is("zone") => Some(Found::Set(b"timezone".into())),
+        [names] if names.is("names") => Some(reset_of(b"client_encoding")),
+        [names, value] if names.is("names") && value.is("default") => Some(reset_of(b"client_encoding")),
+        [names, _] if names.is("names") => Some(Found::Set(b"client_encoding".into())),
+        [schema, Piece::Text(_)] if schema.is("schema") => Some(Found::Set(b"search_path".into())),
+        [xml, option, _] if xml.is("xml") && option.is("option") => Some(Found::Set(b"xmloption".into())),
+        _ => None,
+    }
+}
+
+/// `name {TO|=} value, …`
+fn set_named(pieces: &[Piece]) -> Option<Found> {
+    let (name, rest) = setting(pieces)?;
+    let (sign, value) = rest.split_first()?;
+    let first = value.first()?;
+    if let Some(found) = special(&name) {
+        return Some(found);
+    }
+    if sign.is("from") {
+        return Some(Found::Pin(Cause::Setting));
+    }
+    if !(sign.is("to") || sign.is_mark(b'=')) {
+        return None;
+    }
+    if first.is("default") && value.len() == 1 {
+        return Some(reset_of(&name));
+    }
+    // With it off, a string's backslashes mean something that is not looked for.
+    let is_on = first.is("on") || matches!(first, Piece::Text(text) if text.eq_ignore_ascii_case(b"on"));
+    if name == b"standard_conforming_strings" && !is_on {
+        return Some(Found::Pin(Cause::Setting));
+    }
+    Some(Found::Set(name))
+}
+
+fn reset(rest: &[Piece]) -> Option<Found> {
+    match rest {
+        [all] if all.is("all") => return Some(Found::Change(Change::ResetAll)),
+        [time, zone] if time.is("time") && zone.is("zone") => return Some(reset_of(b"timezone")),
+        [first, second] if first.is("session") && second.is("authorization") => return Some(Found::Pin(Cause::Role)),
+        [first, _, _] if first.is("transaction") => return NOTHING,
+        _ => {}
+    }
+    let (name, rest) = setting(rest)?;
+    if !rest.is_empty() {
+        return None;
+    }
+    // The proxy sets claims again that were reset.
+    let special = special(&name).filter(|found| !matches!(found, Found::Pin(Cause::Claims)));
+    Some(special.unwrap_or_else(|| reset_of(&name)))
+}
+
+fn discard(rest: &[Piece]) -> Option<Found> {
+    let [what] = rest else { return None };
+    if what.is("all") {
+        return Some(Found::Change(Change::DiscardAll));
+    }
+    let is_part = ["plans", "sequences", "temp", "temporary"].into_iter().any(|part| what.is(part));
+    is_part.then_some(Found::Change(Change::DiscardPart))
+}
+
+fn deallocate(rest: &[Piece]) -> Option<Found> {
+    let what = match rest {
+        [prepare, what] if prepare.is("prepare") => what,
+        [what] => what,
+        _ => return None,
+    };
+    if what.is("all") {
+        return Some(Found::Change(Change::Deallocate(None)));
+    }
+    Some(Found::Change(Change::Deallocate(Some(what.name()?.into()))))
+}
+
+/// The setting that is named first, in lower case whether quoted or not, by its name of today; and what is behind it.
+fn setting(pieces: &[Piece]) -> Option<(Vec<u8>, &[Piece])> {
+    let (first, mut rest) = pieces.split_first()?;
+    let mut name = first.name()?.to_ascii_lowercase();
+    while let [dot, next, behind @ ..] = rest
+        && dot.is_mark(b'.')
+    {
+        name.push(b'.');
+        name.extend(next.name()?.to_ascii_lowercase());
+        rest = behind;
+    }
+    match &name[..] {
+        b"sort_mem" => name = b"work_mem".into(),
+        b"vacuum_mem" => name = b"maintenance_work_mem".into(),
+        _ => {}
+    }
+    Some((name, rest))
+}
+
+/// What setting or resetting comes to, for the names that are no settings to replay.
+fn special(name: &[u8]) -> Option<Found> {
+    match name {
+        b"role" | b"session_authorization" => Some(Found::Pin(Cause::Role)),
+        b"seed" => Some(Found::Pin(Cause::Seed)),
+        // These last as long as the transaction.
+        b"transaction_isolation" | b"transaction_read_only" | b"transaction_deferrable" => NOTHING,
+        _ if CLAIMS.iter().any(|claims| name.starts_with(claims)) => Some(Found::Pin(Cause::Claims)),
+        _ => None,
+    }
+}
+
+fn mentions_temporary(text: &[u8]) -> bool {
+    text.windows(b"pg_temp".len()).any(|window| window.eq_ignore_ascii_case(b"pg_temp"))
+}
+
+fn pieces(text: &[u8]) -> Vec<Piece> {
+    let mut lexer = Lexer::default();
+    let mut pieces = Vec::with_capacity(8);
+    let mut at = 0;
+    while pieces.len() < MOST {
+        let Some(token) = lexer.next(text, &mut at).or_else(|| lexer.last()) else { break };
+        match token {
+            Token::Word(span) => pieces.push(Piece::Word(lexer.bytes(span, text).to_ascii_lowercase())),
+            Token::Name(span) => pieces.push(Piece::Name(lexer.bytes(span, text).to_vec())),
+            Token::TextBegins(_) => pieces.push(Piece::Text(Vec::new())),
+            Token::Text(span) => {
+                if let Some(Piece::Text(content)) = pieces.last_mut() {
+                    content.extend(lexer.bytes(span, text));
+                }
+            }
+            Token::Numbered | Token::TextEnds => {}
+            Token::Mark(byte) => pieces.push(Piece::Mark(byte)),
+        }
+    }
+    pieces
+}

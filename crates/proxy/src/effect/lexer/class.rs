@@ -1,0 +1,57 @@
+//! What single bytes are, whatever the client's encoding: those beyond ASCII are letters.
+
+/// What a byte is where a token may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Space,
+    Word,
+    Digit,
+    Quote,
+    DoubleQuote,
+    Dollar,
+    Dash,
+    Slash,
+    Mark,
+}
+
+pub(super) static CLASS: [Class; 256] = {
+    let mut classes = [Class::Mark; 256];
+    let mut byte = 0;
+    while byte < classes.len() {
+        classes[byte] = match byte as u8 {
+            // Where there is a zero the text has ended.
+            0 | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xff => Class::Word,
+            b'0'..=b'9' => Class::Digit,
+            b'\'' => Class::Quote,
+            b'"' => Class::DoubleQuote,
+            b'$' => Class::Dollar,
+            b'-' => Class::Dash,
+            b'/' => Class::Slash,
+            _ => Class::Mark,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+/// Whether a word goes on with it.
+static IS_OF_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(CLASS[byte], Class::Word | Class::Digit | Class::Dollar);
+        byte += 1;
+    }
+    table
+};
+
+pub(super) fn is_of_number(byte: u8) -> bool {
+    byte != b'$' && IS_OF_WORD[usize::from(byte)]
+}
+
+/// Where the word ends that goes on at `from`.
+#[inline]
+pub(super) fn end_of_word(part: &[u8], from: usize) -> usize {
+    part[from..].iter().position(|&byte| !IS_OF_WORD[usize::from(byte)]).map_or(part.len(), |end| from + end)
+}

@@ -1,0 +1,28 @@
+//! Texts, and what they do to their session.
+
+use super::{Change, Reader, effects};
+
+mod changes;
+mod parts;
+mod pinning;
+
+/// The causes' names, with commas between them.
+fn pins(text: &str) -> String {
+    effects(text.as_bytes()).pins.to_string()
+}
+
+/// The changes, each in a few words.
+fn changes(text: &str) -> Vec<String> {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let words = |change: &Change| match change {
+        Change::Set { name, statement } => format!("set {}: {}", lossy(name), lossy(statement)),
+        Change::Reset { name } => format!("reset {}", lossy(name)),
+        Change::ResetAll => "reset all".into(),
+        Change::DiscardAll => "discard all".into(),
+        Change::DiscardPart => "discard part".into(),
+        Change::Deallocate(Some(name)) => format!("deallocate {}", lossy(name)),
+        Change::Deallocate(None) => "deallocate all".into(),
+        Change::Nothing => "nothing".into(),
+    };
+    effects(text.as_bytes()).changes.iter().map(words).collect()
+}

@@ -1,0 +1,210 @@
+//! The words that mean something to us, found at a glance among those that do not.
+
+/// What a keyword or a name means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Nothing, or no word at all.
+    #[default]
+    Other,
+    /// No word either: a string that was read as statements.
+    Body,
+    Alter,
+    As,
+    Begin,
+    Create,
+    Deallocate,
+    Declare,
+    Discard,
+    Do,
+    Else,
+    Execute,
+    Explain,
+    Format,
+    Function,
+    Global,
+    Grant,
+    Hold,
+    Insert,
+    Into,
+    Language,
+    Listen,
+    Load,
+    Local,
+    Loop,
+    Merge,
+    PlPgSql,
+    Prepare,
+    Procedure,
+    Replace,
+    Reset,
+    Revoke,
+    Set,
+    Sql,
+    Temp,
+    Then,
+    Transaction,
+    True,
+    Update,
+    With,
+    // Names.
+    AdvisoryLock,
+    DblinkConnect,
+    PgSettings,
+    PgTemp,
+    Sequence,
+    SetConfig,
+    SetSeed,
+}
+
+/// Sorted by the first letter.
+const WORDS: [(&str, Word); 53] = [
+    ("alter", Word::Alter),
+    ("as", Word::As),
+    ("begin", Word::Begin),
+    ("concat", Word::Format),
+    ("create", Word::Create),
+    ("currval", Word::Sequence),
+    ("dblink_connect", Word::DblinkConnect),
+    ("deallocate", Word::Deallocate),
+    ("declare", Word::Declare),
+    ("discard", Word::Discard),
+    ("do", Word::Do),
+    ("else", Word::Else),
+    ("execute", Word::Execute),
+    ("explain", Word::Explain),
+    ("format", Word::Format),
+    ("function", Word::Function),
+    ("global", Word::Global),
+    ("grant", Word::Grant),
+    ("hold", Word::Hold),
+    ("insert", Word::Insert),
+    ("into", Word::Into),
+    ("language", Word::Language),
+    ("lastval", Word::Sequence),
+    ("listen", Word::Listen),
+    ("load", Word::Load),
+    ("local", Word::Local),
+    ("loop", Word::Loop),
+    ("merge", Word::Merge),
+    ("nextval", Word::Sequence),
+    ("pg_advisory_lock", Word::AdvisoryLock),
+    ("pg_advisory_lock_shared", Word::AdvisoryLock),
+    ("pg_settings", Word::PgSettings),
+    ("pg_temp", Word::PgTemp),
+    ("pg_try_advisory_lock", Word::AdvisoryLock),
+    ("pg_try_advisory_lock_shared", Word::AdvisoryLock),
+    ("plpgsql", Word::PlPgSql),
+    ("prepare", Word::Prepare),
+    ("procedure", Word::Procedure),
+    ("replace", Word::Replace),
+    ("reset", Word::Reset),
+    ("revoke", Word::Revoke),
+    ("set", Word::Set),
+    ("set_config", Word::SetConfig),
+    ("setseed", Word::SetSeed),
+    ("setval", Word::Sequence),
+    ("sql", Word::Sql),
+    ("temp", Word::Temp),
+    ("temporary", Word::Temp),
+    ("then", Word::Then),
+    ("transaction", Word::Transaction),
+    ("true", Word::True),
+    ("update", Word::Update),
+    ("with", Word::With),
+];
+
+/// Beginnings of names, however they go on.
+const BEGINNINGS: [(&str, Word); 2] = [("dblink_connect_", Word::DblinkConnect), ("pg_temp_", Word::PgTemp)];
+
+/// The words with the same first letter.
+#[derive(Clone, Copy)]
+struct Letter {
+    /// A bit for each length that one of them has.
+    lengths: u64,
+    from: usize,
+    to: usize,
+}
+
+static LETTERS: [Letter; 256] = {
+    let mut letters = [Letter { lengths: 0, from: 0, to: 0 }; 256];
+    let mut index = 0;
+    while index < WORDS.len() {
+        let word = WORDS[index].0.as_bytes();
+        let letter = &mut letters[word[0] as usize];
+        if letter.lengths == 0 {
+            letter.from = index;
+        }
+        letter.lengths |= 1 << word.len();
+        letter.to = index + 1;
+        letters[word[0].to_ascii_uppercase() as usize] = letters[word[0] as usize];
+        index += 1;
+    }
+    let mut index = 0;
+    while index < BEGINNINGS.len() {
+        let word = BEGINNINGS[index].0.as_bytes();
+        letters[word[0] as usize].lengths |= u64::MAX << word.len();
+        letters[word[0].to_ascii_uppercase() as usize] = letters[word[0] as usize];
+        index += 1;
+    }
+    letters
+};
+
+impl Word {
+    /// What an unquoted word means.
+    #[inline]
+    pub(super) fn find(word: &[u8]) -> Self {
+        let Some(&first) = word.first() else { return Self::Other };
+        let letter = LETTERS[usize::from(first)];
+        if word.len() < 64 && (letter.lengths >> word.len()) & 1 == 1 {
+            Self::look_up(word, letter)
+        } else {
+            Self::Other
+        }
+    }
+
+    /// What a name in double quotes means: a keyword is none there, and its letters are as they are.
+    pub(super) fn find_name(name: &[u8]) -> Self {
+        let word = Self::find(name);
+        if word.is_name() && !name.iter().any(u8::is_ascii_uppercase) { word } else { Self::Other }
+    }
+
+    fn look_up(word: &[u8], letter: Letter) -> Self {
+        let known = WORDS[letter.from..letter.to].iter().find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()));
+        let begins =
+            |start: &str| word.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
+        let found = known.or_else(|| BEGINNINGS.iter().find(|(start, _)| begins(start)));
+        found.map_or(Self::Other, |&(_, word)| word)
+    }
+
+    /// In the body of a function a statement begins behind these.
+    pub(super) fn begins_statement(self) -> bool {
+        matches!(self, Self::Begin | Self::Then | Self::Else | Self::Loop)
+    }
+
+    /// A statement that begins with it is kept and read as a whole.
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Self::Set | Self::Reset | Self::Discard | Self::Deallocate)
+    }
+
+    /// CREATE, whatever stands between it and TEMP.
+    pub(super) fn leads_to_temp(self) -> bool {
+        matches!(self, Self::Create | Self::Replace | Self::Local | Self::Global)
+    }
+
+    pub(super) fn leads_to_routine(self) -> bool {
+        matches!(self, Self::Create | Self::Replace | Self::Alter)
+    }
+
+    fn is_name(self) -> bool {
+        matches!(
+            self,
+            Self::AdvisoryLock
+                | Self::DblinkConnect
+                | Self::PgSettings
+                | Self::PgTemp
+                | Self::Sequence
+                | Self::SetConfig
+                | Self::SetSeed
+        )
+    }
+}

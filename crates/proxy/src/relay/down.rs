@@ -1,0 +1,170 @@
+//! What becomes of a server's frames on their way to the client.
+
+use std::sync::Arc;
+
+use wire::frame::{Header, Tag, backend};
+use wire::lane::{Judge, Verdict};
+use wire::owed::{Answer, Owed};
+
+use super::{Broken, Link, Reported, Session, update};
+use crate::effect::{Cause, Change};
+use crate::remembered;
+
+/// How much of an error is looked at.
+const ERROR: usize = 1024;
+
+/// How long a ParameterStatus may be.
+const PARAMETER: usize = 8 * 1024;
+
+/// The SQLSTATE of "cached plan must not change result type", among others.
+const FEATURE_NOT_SUPPORTED: &[u8] = b"0A000";
+
+/// What the SQLSTATE begins with when a server is told to go (57P01 to 57P05).
+const GOING: &[u8] = b"57P";
+
+pub(super) struct Down<'a> {
+    pub(super) owed: &'a mut Owed,
+    pub(super) session: &'a mut Session,
+    pub(super) link: &'a mut Link,
+    pub(super) error_told: &'a mut bool,
+    /// What the server said of a request of ours that it refused.
+    pub(super) refused: Option<String>,
+}
+
+impl Judge for Down<'_> {
+    type Error = Broken;
+
+    fn peek(&self, tag: Tag) -> usize {
+        match tag {
+            backend::READY_FOR_QUERY => 1,
+            backend::COMMAND_COMPLETE => remembered::TAG_HEAD,
+            backend::PARAMETER_STATUS => PARAMETER,
+            backend::ERROR_RESPONSE => ERROR,
+            _ => 0,
+        }
+    }
+
+    fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
+        // It is over. What comes behind a refusal must not pass for an answer to what was refused.
+        if self.refused.is_some() {
+            return Ok(Verdict::Hold);
+        }
+        let tag = header.tag;
+        if self.owed.is_idle() && !comes_at_any_time(tag) {
+            self.link.spent = true;
+            // It says why it goes. Who does not need it any more does not have to know.
+            if !self.session.keeps_server() {
+                return Ok(Verdict::Swallow);
+            }
+        }
+        let ours = self.link.upkeep.is_switching();
+        // The Query at the end of a switch does nothing: if it is cancelled, that is nobody's loss.
+        let nothing = self.owed.answers_query();
+        let answer = self.owed.received(tag, head.first().copied());
+        if ours && answer == Answer::Forward && !comes_at_any_time(tag) {
+            // Out of step, and then nobody knows whose answer it is.
+            return Err(Broken::Tag(tag));
+        }
+        *self.error_told = tag == backend::ERROR_RESPONSE && answer == Answer::Forward;
+        match tag {
+            backend::DATA_ROW => {}
+            backend::COMMAND_COMPLETE if answer == Answer::Forward => self.completed(head),
+            backend::PARSE_COMPLETE | backend::CLOSE_COMPLETE => self.session.statements.answered(),
+            backend::READY_FOR_QUERY => return Ok(self.ready(header, answer, patch)),
+            backend::PARAMETER_STATUS => return Ok(self.parameter(head)),
+            // What the session before listened to.
+            backend::NOTIFICATION_RESPONSE if self.link.upkeep.is_switching() => return Ok(Verdict::Swallow),
+            backend::ERROR_RESPONSE if ours && nothing => {}
+            backend::ERROR_RESPONSE => self.error(head, answer),
+            _ => {}
+        }
+        Ok(verdict(answer))
+    }
+}
+
+impl Down<'_> {
+    fn completed(&mut self, command: &[u8]) {
+        let Session { remembered, statements, .. } = &mut *self.session;
+        let Link { upkeep, init, lease, .. } = &mut *self.link;
+        // Most often it is one that leaves nothing behind.
+        if !matches!(command.first(), Some(b'S' | b'R' | b'D' | b'C' | b'P' | b'L')) || command.starts_with(b"SELECT") {
+            return;
+        }
+        let change = remembered.completed(command);
+        upkeep.completed(command, change.as_ref(), init);
+        match &change {
+            Some(Change::Deallocate(Some(name))) => statements.deallocated(name, &mut lease.prepared),
+            Some(Change::Deallocate(None) | Change::DiscardAll) => statements.deallocated_all(&mut lease.prepared),
+            _ => {}
+        }
+        if command.starts_with(b"ROLLBACK") {
+            upkeep.rolled_back(init);
+        }
+    }
+
+    fn ready(&mut self, header: Header, answer: Answer, patch: &mut Vec<u8>) -> Verdict {
+        let Link { upkeep, init, lease, .. } = &mut *self.link;
+        if answer == Answer::Forward {
+            self.session.turns += 1;
+            self.session.remembered.ready(self.owed.status());
+        }
+        upkeep.ready(self.owed, init);
+        if !upkeep.is_switching() {
+            return verdict(answer);
+        }
+        upkeep.switched();
+        update(&mut self.session.known, &lease.parameters, patch);
+        Verdict::Patch(header.frame_size() as usize)
+    }
+
+    fn parameter(&mut self, head: &[u8]) -> Verdict {
+        let Link { upkeep, lease, .. } = &mut *self.link;
+        if let Some((name, value)) = pair(head) {
+            set(&mut lease.parameters, name, value);
+        }
+        if upkeep.is_switching() {
+            return Verdict::Swallow;
+        }
+        self.session.known = Some(lease.parameters.clone());
+        Verdict::Forward
+    }
+
+    fn error(&mut self, head: &[u8], answer: Answer) {
+        if self.owed.is_astray() {
+            self.session.remembered.pin(Cause::Copy.into());
+        }
+        let dropped = self.owed.dropped();
+        self.session.statements.dropped(dropped, &mut self.link.lease.prepared);
+        self.session.remembered.failed();
+        let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
+        if answer != Answer::Forward && field(b'C').is_some_and(|code| code.starts_with(GOING)) {
+            // It says why it goes, and the next that is read is the end.
+        } else if answer != Answer::Forward {
+            self.refused = Some(String::from_utf8_lossy(field(b'M').unwrap_or_default()).into_owned());
+        } else if field(b'C') == Some(FEATURE_NOT_SUPPORTED) {
+            self.session.statements.outdated();
+        }
+    }
+}
+
+/// What a server may say to a client that asks for nothing.
+fn comes_at_any_time(tag: Tag) -> bool {
+    matches!(tag, backend::PARAMETER_STATUS | backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE)
+}
+
+fn verdict(answer: Answer) -> Verdict {
+    if answer == Answer::Forward { Verdict::Forward } else { Verdict::Swallow }
+}
+
+fn pair(body: &[u8]) -> Option<(&str, &str)> {
+    let mut parts = body.split(|byte| *byte == 0).map(std::str::from_utf8);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+fn set(reported: &mut Reported, name: &str, value: &str) {
+    let reported = Arc::make_mut(reported);
+    match reported.iter_mut().find(|(known, _)| known == name) {
+        Some((_, old)) => value.clone_into(old),
+        None => reported.push((name.to_owned(), value.to_owned())),
+    }
+}

@@ -1,0 +1,293 @@
+//! What becomes of a client's frames on their way to the server.
+
+use wire::frame::{Header, Tag, frontend};
+use wire::lane::{Judge, Verdict};
+use wire::message;
+use wire::owed::{Answer, Owed};
+
+use super::{Broken, Link, Session};
+use crate::effect::{self, Cause, Change, Effects, Reader};
+use crate::statements::Way;
+
+/// How much of a Query or a Parse is looked at in one piece.
+const TEXT: usize = 16 * 1024;
+
+/// How much of a frame is looked at for names.
+const NAMES: usize = 1024;
+
+/// The longest Parse that is kept, to prepare the statement elsewhere.
+const MOST_KEPT: usize = 1 << 20;
+
+/// A text longer than what is looked at in one piece.
+#[derive(Debug)]
+pub(crate) struct Long {
+    reader: Reader,
+    /// Bytes that are still to come.
+    left: usize,
+    /// Of a Parse: its content as far as it has come, unless that is too much.
+    parsed: Option<Option<Vec<u8>>>,
+    /// And the number of its statement, if it makes one.
+    number: Option<u64>,
+}
+
+impl Long {
+    /// A frame whose body has `seen` bytes here, of which `text` are those that are the text's.
+    fn new(header: Header, text: &[u8], seen: usize) -> Self {
+        let mut reader = Reader::default();
+        reader.read(text);
+        Self { reader, left: header.body as usize - seen, parsed: None, number: None }
+    }
+}
+
+/// Decides while there is no server.
+pub(super) struct Idle<'a> {
+    pub(super) session: &'a mut Session,
+    /// There is a request that wants one.
+    pub(super) wanting: bool,
+}
+
+impl Judge for Idle<'_> {
+    type Error = Broken;
+
+    // As much as it takes to be judged when there is a server, so that none is asked for too early.
+    fn peek(&self, tag: Tag) -> usize {
+        peek(tag)
+    }
+
+    fn judge(&mut self, header: Header, _: &[u8], _: &mut Vec<u8>) -> Result<Verdict, Broken> {
+        match header.tag {
+            _ if self.session.terminated => Ok(Verdict::Hold),
+            frontend::TERMINATE => Ok(terminate(self.session)),
+            // A server that waits for a request ignores these.
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => Ok(Verdict::Swallow),
+            tag if !is_request(tag) => Err(Broken::Tag(tag)),
+            _ => {
+                self.wanting = true;
+                Ok(Verdict::Hold)
+            }
+        }
+    }
+}
+
+/// Decides while there is one.
+pub(super) struct Up<'a> {
+    pub(super) owed: &'a mut Owed,
+    pub(super) session: &'a mut Session,
+    pub(super) link: &'a mut Link,
+}
+
+impl Judge for Up<'_> {
+    type Error = Broken;
+
+    fn peek(&self, tag: Tag) -> usize {
+        peek(tag)
+    }
+
+    fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
+        let tag = header.tag;
+        if self.session.terminated || self.owed.is_full() || self.link.upkeep.holds_back(self.owed) {
+            return Ok(Verdict::Hold);
+        }
+        if tag == frontend::TERMINATE {
+            return Ok(terminate(self.session));
+        }
+        if !is_request(tag) {
+            return Err(Broken::Tag(tag));
+        }
+        // What the server skips changes nothing.
+        let verdict = if self.owed.is_skipping() { Ok(Verdict::Forward) } else { self.request(header, head, patch) };
+        self.owed.sent(tag, Answer::Forward);
+        if tag == frontend::SYNC {
+            self.link.upkeep.synced();
+            self.session.statements.synced();
+        }
+        verdict
+    }
+
+    fn more(&mut self, body: &[u8]) {
+        let Some(long) = &mut self.session.long else { return };
+        long.reader.read(body);
+        if let Some(content) = &mut long.parsed {
+            match content {
+                Some(kept) if kept.len() + body.len() <= MOST_KEPT => kept.extend(body),
+                _ => *content = None,
+            }
+        }
+        long.left -= body.len();
+        if let Some(long) = self.session.long.take_if(|long| long.left == 0) {
+            self.complete(long);
+        }
+    }
+}
+
+impl Up<'_> {
+    fn request(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
+        let tag = header.tag;
+        let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
+        let statements = &mut self.session.statements;
+        match tag {
+            frontend::QUERY => Ok(self.query(header, head, patch)),
+            frontend::PARSE => self.parse(header, head, patch),
+            frontend::BIND => {
+                let (verdict, effects) = statements.bind(header, head, &mut way).map_err(|bad| (tag, bad))?;
+                self.bound(head, effects);
+                Ok(verdict)
+            }
+            frontend::DESCRIBE => Ok(statements.describe(header, head, &mut way).map_err(|bad| (tag, bad))?),
+            frontend::CLOSE => Ok(statements.close(header, head, &mut way).map_err(|bad| (tag, bad))?),
+            frontend::EXECUTE => {
+                self.execute(head);
+                Ok(Verdict::Forward)
+            }
+            frontend::FUNCTION_CALL => {
+                if !is_large_object_function(head) {
+                    self.session.remembered.pin(Cause::FunctionCall.into());
+                }
+                Ok(Verdict::Forward)
+            }
+            _ => Ok(Verdict::Forward),
+        }
+    }
+
+    fn query(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Verdict {
+        self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
+        if head.len() < header.body as usize {
+            self.session.long = Some(Long::new(header, head, head.len()));
+            return Verdict::Forward;
+        }
+        let effects = effect::effects(head);
+        let sole = sole_deallocation(head, &effects);
+        self.sent(effects);
+        let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
+        match sole.and_then(|name| self.session.statements.deallocate(&name, &mut way)) {
+            Some(name) => {
+                message::query(patch, &deallocation(&name));
+                Verdict::Patch(Header::SIZE + head.len())
+            }
+            None => Verdict::Forward,
+        }
+    }
+
+    fn parse(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
+        let Some(name) = head.iter().position(|byte| *byte == 0) else { return Err(Broken::Name(header.tag)) };
+        let (unnamed, content) = (name == 0, &head[name + 1..]);
+        let whole = head.len() == header.body as usize;
+        let query = content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
+        let mut effects = whole.then(|| effect::effects(query.strip_suffix(b"\0").unwrap_or(query)));
+        if let Some(effects) = &mut effects {
+            self.session.remembered.pin(effects.pins);
+            // A statement with several commands is none.
+            effects.changes.truncate(1);
+        }
+        let sole = effects.as_ref().filter(|_| unnamed).and_then(|effects| sole_deallocation(query, effects));
+        let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
+        let ours = sole.and_then(|name| self.session.statements.deallocate(&name, &mut way));
+        let parsed = self.session.statements.parse(header, head, effects, &mut way);
+        let verdict = parsed.map_err(|bad| (header.tag, bad))?;
+        if let Some(ours) = ours {
+            message::parse(patch, "", &deallocation(&ours));
+            return Ok(Verdict::Patch(Header::SIZE + head.len()));
+        }
+        if !whole {
+            let number = self.session.statements.last_parsed();
+            let long = Long::new(header, content, head.len());
+            self.session.long = Some(Long { parsed: Some(Some(content.to_vec())), number, ..long });
+        }
+        Ok(verdict)
+    }
+
+    fn complete(&mut self, long: Long) {
+        let effects = long.reader.finish();
+        match (long.parsed, long.number) {
+            (Some(content), Some(number)) => {
+                self.session.remembered.pin(effects.pins);
+                self.session.statements.complete(number, content, effects);
+            }
+            // It is refused: there is one of that name.
+            (Some(_), None) => {}
+            (None, _) => self.sent(effects),
+        }
+    }
+
+    /// A text is run that has these effects.
+    fn sent(&mut self, effects: Effects) {
+        if !effects.changes.is_empty() {
+            self.link.upkeep.doubt();
+        }
+        self.session.remembered.sent(effects);
+    }
+
+    /// A portal is bound to a statement that has these effects.
+    fn bound(&mut self, head: &[u8], effects: Effects) {
+        match (head.first(), effects.changes.is_empty()) {
+            (Some(0), changes_nothing) => self.session.bound = (!changes_nothing).then_some(effects),
+            // Of other portals it is not known when they are executed, nor how often.
+            (_, false) => self.session.remembered.pin(Cause::Setting.into()),
+            (_, true) => {}
+        }
+    }
+
+    fn execute(&mut self, head: &[u8]) {
+        if head.first() == Some(&0)
+            && let Some(effects) = self.session.bound.take()
+        {
+            self.sent(effects);
+        }
+    }
+}
+
+/// The client takes leave. The server is not its to end.
+fn terminate(session: &mut Session) -> Verdict {
+    (session.listening, session.terminated) = (false, true);
+    Verdict::Swallow
+}
+
+/// How much of a frame's body has to be there before it is judged.
+fn peek(tag: Tag) -> usize {
+    match tag {
+        frontend::QUERY | frontend::PARSE => TEXT,
+        frontend::BIND | frontend::DESCRIBE | frontend::CLOSE => NAMES,
+        frontend::EXECUTE => 1,
+        frontend::FUNCTION_CALL => 4,
+        _ => 0,
+    }
+}
+
+/// The name in a query that deallocates one statement and does nothing else.
+fn sole_deallocation(query: &[u8], effects: &Effects) -> Option<Vec<u8>> {
+    let [Change::Deallocate(Some(name))] = &effects.changes[..] else { return None };
+    let text = query.strip_suffix(b"\0")?.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    // Letters, digits and blanks alone: then there is one statement and no comment.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"_\"".contains(byte);
+    text.iter().all(plain).then(|| name.to_vec())
+}
+
+fn deallocation(name: &str) -> String {
+    format!("DEALLOCATE {name}")
+}
+
+/// Whether a FunctionCall is about large objects, whose descriptors end with their transaction (`pg_proc.dat`).
+fn is_large_object_function(head: &[u8]) -> bool {
+    let Some((oid, _)) = head.split_first_chunk() else { return false };
+    matches!(u32::from_be_bytes(*oid), 715 | 764..=767 | 952..=958 | 964 | 1004 | 3170..=3172 | 3457..=3460)
+}
+
+/// The messages that a client may send once it is in.
+fn is_request(tag: Tag) -> bool {
+    matches!(
+        tag,
+        frontend::BIND
+            | frontend::CLOSE
+            | frontend::COPY_DATA
+            | frontend::COPY_DONE
+            | frontend::COPY_FAIL
+            | frontend::DESCRIBE
+            | frontend::EXECUTE
+            | frontend::FLUSH
+            | frontend::FUNCTION_CALL
+            | frontend::PARSE
+            | frontend::QUERY
+            | frontend::SYNC
+    )
+}

@@ -1,0 +1,231 @@
+//! What a client has set in its session, and why it may have to keep its server.
+//!
+//! Settings are remembered as the statements that made them, in order, and said again on the next server. They count
+//! once their transaction has committed, as in Postgres; the command tags tell. Where the tags cannot tell, because of
+//! savepoints or a text that was not understood, the client is pinned: what cannot be said again has to stay.
+
+use std::collections::VecDeque;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use upstream::{Holds, Parameters, Tenant};
+use wire::owed::TxStatus;
+
+use crate::effect::{Cause, Change, Effects, Pins};
+
+/// What is kept for one client. More pins it.
+const MOST_SETTINGS: usize = 64;
+const MOST_BYTES: usize = 16 * 1024;
+
+/// How much of a command tag has to be seen.
+pub(crate) const TAG_HEAD: usize = b"PREPARE TRANSACTION\0".len();
+
+/// The state of a client's session, as far as it outlives a transaction.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    identity: [u8; 32],
+    startup: [u8; 32],
+    settings: Vec<Setting>,
+    /// The settings as they will be if the transaction commits that is open.
+    working: Option<Vec<Setting>>,
+    savepoints: bool,
+    /// What was sent and has not completed yet.
+    expected: VecDeque<Change>,
+    tenant: Tenant,
+    pins: Pins,
+    /// All that there ever was in this session, for the log.
+    ever_pinned: Pins,
+}
+
+#[derive(Clone, Debug)]
+struct Setting {
+    name: Box<[u8]>,
+    statement: Box<[u8]>,
+}
+
+impl Remembered {
+    /// A session that begins: nothing is set but by its startup packet.
+    pub(crate) fn new(identity: [u8; 32], startup: &Parameters) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for (name, value) in startup.iter() {
+            update(&mut digest, name.as_bytes());
+            update(&mut digest, value.as_bytes());
+        }
+        let state = finish(digest);
+        let mut new = Self {
+            identity,
+            startup: state,
+            settings: Vec::new(),
+            working: None,
+            savepoints: false,
+            expected: VecDeque::new(),
+            tenant: Tenant { identity, state },
+            pins: Pins::default(),
+            ever_pinned: Pins::default(),
+        };
+        new.settle();
+        // Where backslashes mean something in every string, texts are read wrongly.
+        if startup.get("standard_conforming_strings").is_some() {
+            new.pin(Cause::Setting.into());
+        }
+        new
+    }
+
+    /// Whose session state a server has to hold for this client.
+    pub(crate) fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// The same, as a server is said to hold it.
+    pub(crate) fn holds(&self) -> Holds {
+        Holds::Tenant(self.tenant)
+    }
+
+    /// The statements to say again on a server that is new to the session.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &[u8]> {
+        self.settings.iter().map(|setting| &*setting.statement)
+    }
+
+    /// Why the client has to keep its server.
+    pub(crate) fn pins(&self) -> Pins {
+        self.pins
+    }
+
+    /// All reasons for which it ever had to.
+    pub(crate) fn ever_pinned(&self) -> Pins {
+        self.ever_pinned
+    }
+
+    pub(crate) fn pin(&mut self, pins: Pins) {
+        self.pins = self.pins.union(pins);
+        self.ever_pinned = self.ever_pinned.union(pins);
+    }
+
+    /// What was sent to the server and changes settings, in the order in which its command tags will come.
+    pub(crate) fn sent(&mut self, effects: Effects) {
+        self.pin(effects.pins);
+        self.expected.extend(effects.changes);
+    }
+
+    /// A command completed. Returns what it changed, if that is known.
+    pub(crate) fn completed(&mut self, tag: &[u8]) -> Option<Change> {
+        let begins = |word: &[u8]| tag.starts_with(word);
+        match tag.first() {
+            Some(b'S') if begins(b"SET") => self.changed(tag),
+            Some(b'R') if begins(b"RESET") => self.changed(tag),
+            Some(b'D') if begins(b"DISCARD") || begins(b"DEALLOCATE") => self.changed(tag),
+            Some(b'C') if begins(b"COMMIT\0") => self.commit(),
+            Some(b'P') if begins(b"PREPARE TRANSACTION") => self.commit(),
+            Some(b'P') if begins(b"PREPARE\0") => self.unseen(Cause::Prepare),
+            Some(b'L') if begins(b"LISTEN") => self.unseen(Cause::Listen),
+            Some(b'L') if begins(b"LOAD") => self.unseen(Cause::Load),
+            Some(b'S') if begins(b"SAVEPOINT") => {
+                self.savepoints = true;
+                None
+            }
+            Some(b'R') if begins(b"ROLLBACK\0") => self.rolled_back(),
+            _ => None,
+        }
+    }
+
+    /// A request failed, and those behind it that the server skips.
+    pub(crate) fn failed(&mut self) {
+        self.expected.clear();
+        // Outside of a transaction it takes back what was done since the last commit. Inside, its end will tell.
+        self.rolled_back();
+    }
+
+    /// The server is ready for the next request.
+    pub(crate) fn ready(&mut self, status: TxStatus) {
+        if status == TxStatus::Idle {
+            self.commit();
+        }
+    }
+
+    fn changed(&mut self, tag: &[u8]) -> Option<Change> {
+        let change = self.expected.pop_front().filter(|change| fits(change, tag));
+        match &change {
+            Some(Change::Nothing | Change::DiscardPart | Change::Deallocate(_)) => {}
+            Some(Change::DiscardAll) => {
+                (self.settings, self.working) = (Vec::new(), None);
+                self.pins = Pins::default();
+                self.settle();
+            }
+            Some(Change::ResetAll) => self.working = Some(Vec::new()),
+            Some(Change::Reset { name }) => self.work(name, None),
+            Some(Change::Set { name, statement }) => self.work(name, Some(statement)),
+            // A statement that was not understood when it was sent.
+            None => self.pin(Cause::Setting.into()),
+        }
+        change
+    }
+
+    fn work(&mut self, name: &[u8], statement: Option<&[u8]>) {
+        let settings = self.working.get_or_insert_with(|| self.settings.clone());
+        // DateStyle has two halves that may be set one by one: only what is said again takes the place of the old.
+        let adds = |old: &Setting| name == b"datestyle" && statement.is_some_and(|new| *old.statement != *new);
+        settings.retain(|setting| *setting.name != *name || adds(setting));
+        settings.extend(statement.map(|statement| Setting { name: name.into(), statement: statement.into() }));
+        let bytes: usize = settings.iter().map(|setting| setting.statement.len()).sum();
+        // In which encoding a text was sent is not known when it is said again.
+        let foreign = statement.is_some_and(|statement| !statement.is_ascii());
+        if settings.len() > MOST_SETTINGS || bytes > MOST_BYTES || foreign {
+            settings.pop();
+            self.pin(Cause::Setting.into());
+        }
+    }
+
+    fn commit(&mut self) -> Option<Change> {
+        self.savepoints = false;
+        if let Some(settings) = self.working.take() {
+            self.settings = settings;
+            self.settle();
+        }
+        None
+    }
+
+    /// What was set is not, all of it or what came behind a savepoint.
+    fn rolled_back(&mut self) -> Option<Change> {
+        if self.working.take().is_some() && self.savepoints {
+            self.pin(Cause::Setting.into());
+        }
+        None
+    }
+
+    fn unseen(&mut self, cause: Cause) -> Option<Change> {
+        self.pin(cause.into());
+        None
+    }
+
+    fn settle(&mut self) {
+        let mut digest = Context::new(&SHA256);
+        digest.update(&self.startup);
+        self.settings.iter().for_each(|setting| update(&mut digest, &setting.statement));
+        self.tenant = Tenant { identity: self.identity, state: finish(digest) };
+    }
+}
+
+/// Whether a statement with this change has such a command tag.
+fn fits(change: &Change, tag: &[u8]) -> bool {
+    match change {
+        Change::Set { .. } => tag.starts_with(b"SET\0"),
+        Change::Reset { .. } => tag.starts_with(b"SET\0") || tag.starts_with(b"RESET"),
+        Change::ResetAll => tag.starts_with(b"RESET"),
+        Change::DiscardAll => tag.starts_with(b"DISCARD ALL"),
+        Change::DiscardPart => tag.starts_with(b"DISCARD"),
+        Change::Deallocate(_) => tag.starts_with(b"DEALLOCATE"),
+        Change::Nothing => tag.starts_with(b"SET") || tag.starts_with(b"RESET"),
+    }
+}
+
+/// With its length, so that two texts are not one.
+fn update(digest: &mut Context, bytes: &[u8]) {
+    digest.update(&(bytes.len() as u64).to_be_bytes());
+    digest.update(bytes);
+}
+
+fn finish(digest: Context) -> [u8; 32] {
+    digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! What is remembered after traces of what a client sends and a server answers.
+
+use super::*;
+use crate::effect::effects;
+
+/// Plays a session: `>` before a text that is sent, `<` before a command tag, `!` is an error, `I`, `T`, `E` the status
+/// of a ReadyForQuery.
+fn play(remembered: &mut Remembered, trace: &[&str]) {
+    for step in trace {
+        match step.split_at(1) {
+            (">", text) => remembered.sent(effects(text.as_bytes())),
+            ("<", tag) => {
+                remembered.completed(format!("{tag}\0").as_bytes());
+            }
+            ("!", _) => remembered.failed(),
+            ("I", _) => remembered.ready(TxStatus::Idle),
+            ("T", _) => remembered.ready(TxStatus::Open),
+            _ => remembered.ready(TxStatus::Failed),
+        }
+    }
+}
+
+fn after(trace: &[&str]) -> Remembered {
+    let mut remembered = Remembered::new([7; 32], &Parameters::default());
+    play(&mut remembered, trace);
+    remembered
+}
+
+fn statements(remembered: &Remembered) -> Vec<String> {
+    remembered.statements().map(|statement| String::from_utf8_lossy(statement).into_owned()).collect()
+}
+
+#[test]
+fn a_setting_is_said_again_once_it_is_committed() {
+    assert_eq!(statements(&after(&[">SET a.b = 1", "<SET", "I"])), ["SET a.b = 1"]);
+    assert_eq!(statements(&after(&[">BEGIN", "<BEGIN", "T", ">SET a.b = 1", "<SET", "T"])), [""; 0]);
+    let committed = ["<BEGIN", "T", ">SET a.b = 1", "<SET", "T", "<COMMIT", "I"];
+    assert_eq!(statements(&after(&committed)), ["SET a.b = 1"]);
+    assert_eq!(statements(&after(&["<BEGIN", "T", ">SET a.b = 1", "<SET", "T", "<ROLLBACK", "I"])), [""; 0]);
+    assert_eq!(statements(&after(&["<BEGIN", ">SET a.b = 1", "<SET", "<PREPARE TRANSACTION", "I"])), ["SET a.b = 1"]);
+}
+
+#[test]
+fn one_that_failed_or_was_rolled_back_with_another_is_forgotten() {
+    assert_eq!(statements(&after(&[">SET a.b = 1", "!", "I"])), [""; 0]);
+    assert_eq!(statements(&after(&[">SET a.b = 1; SELECT 1 / 0", "<SET", "!", "I"])), [""; 0]);
+    let half = [">SET a.b = 1; COMMIT; SET c.d = 2; SELECT 1 / 0", "<SET", "<COMMIT", "<SET", "!", "I"];
+    assert_eq!(statements(&after(&half)), ["SET a.b = 1"]);
+}
+
+#[test]
+fn the_last_setting_of_a_name_counts_and_order_is_kept() {
+    let trace = [">SET a.b = 1", "<SET", "I", ">SET c.d = 1", "<SET", "I", ">SET a.b = 2", "<SET", "I"];
+    assert_eq!(statements(&after(&trace)), ["SET c.d = 1", "SET a.b = 2"]);
+}
+
+#[test]
+fn the_halves_of_datestyle_add_up() {
+    let trace = [
+        ">SET datestyle = 'SQL'",
+        "<SET",
+        "I",
+        ">SET datestyle = 'DMY'",
+        "<SET",
+        "I",
+        ">SET datestyle = 'SQL'",
+        "<SET",
+        "I",
+    ];
+    assert_eq!(statements(&after(&trace)), ["SET datestyle = 'DMY'", "SET datestyle = 'SQL'"]);
+    assert_eq!(statements(&after(&[&trace[..], &[">RESET datestyle", "<RESET", "I"]].concat())), [""; 0]);
+}
+
+#[test]
+fn what_is_not_ascii_is_not_said_again() {
+    let remembered = after(&[">SET a.b = 'é'", "<SET", "I"]);
+    assert!(!remembered.pins().is_empty() && statements(&remembered).is_empty());
+}
+
+#[test]
+fn a_tag_of_another_kind_than_what_was_sent_pins() {
+    let remembered = after(&[">LISTEN x", ">DISCARD ALL", "<SET", "I"]);
+    assert!(!remembered.pins().is_empty());
+}
+
+#[test]
+fn resets_take_back_one_or_all() {
+    let both = [">SET a.b = 1", "<SET", "I", ">SET c.d = 1", "<SET", "I"];
+    for (reset, tag, left) in [
+        ("RESET a.b", "RESET", 1),
+        ("RESET ALL", "RESET", 0),
+        ("DISCARD ALL", "DISCARD ALL", 0),
+        ("SET a.b TO DEFAULT", "SET", 1),
+    ] {
+        let mut remembered = after(&both);
+        play(&mut remembered, &[&format!(">{reset}"), &format!("<{tag}"), "I"]);
+        assert_eq!(statements(&remembered).len(), left, "{reset}");
+    }
+}
+
+#[test]
+fn local_settings_are_nobodys() {
+    let trace = [
+        "<BEGIN",
+        "T",
+        ">SET LOCAL a.b = 1",
+        "<SET",
+        ">SET CONSTRAINTS ALL DEFERRED",
+        "<SET CONSTRAINTS",
+        "<COMMIT",
+        "I",
+    ];
+    let remembered = after(&trace);
+    assert!(statements(&remembered).is_empty() && remembered.pins().is_empty());
+}
+
+#[test]
+fn what_a_savepoint_may_have_taken_back_pins() {
+    let inside = ["<BEGIN", "<SAVEPOINT", "T", ">SET a.b = 1", "<SET", "T"];
+    let released = after(&[&inside[..], &["<RELEASE", "<COMMIT", "I"]].concat());
+    assert_eq!((statements(&released).len(), released.pins().is_empty()), (1, true));
+    for rest in [&["<ROLLBACK", "T", "<COMMIT", "I"][..], &["!", "E", "<ROLLBACK", "T", "<COMMIT", "I"]] {
+        assert!(!after(&[&inside[..], rest].concat()).pins().is_empty(), "{rest:?}");
+    }
+    assert!(after(&["<BEGIN", "<SAVEPOINT", "T", "<ROLLBACK", "T", "<COMMIT", "I"]).pins().is_empty());
+}
+
+#[test]
+fn what_was_not_understood_pins_until_all_is_discarded() {
+    for tag in ["<SET", "<RESET", "<LISTEN", "<LOAD", "<PREPARE"] {
+        let mut remembered = after(&[tag, "I"]);
+        assert!(!remembered.pins().is_empty(), "{tag}");
+        play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
+        assert!(remembered.pins().is_empty() && !remembered.ever_pinned().is_empty());
+    }
+}
+
+#[test]
+fn too_many_settings_pin() {
+    let mut remembered = after(&[]);
+    for number in 0..MOST_SETTINGS {
+        play(&mut remembered, &[&format!(">SET a.b{number} = 1"), "<SET", "I"]);
+    }
+    assert!(remembered.pins().is_empty());
+    play(&mut remembered, &[">SET a.c = 1", "<SET", "I"]);
+    assert!(!remembered.pins().is_empty() && statements(&remembered).len() == MOST_SETTINGS);
+    let long = format!("SET a.b = '{}'", "x".repeat(MOST_BYTES));
+    assert!(!after(&[&format!(">{long}"), "<SET", "I"]).pins().is_empty());
+}
+
+#[test]
+fn the_tenant_is_the_identity_and_what_is_set() {
+    let (empty, set) = (after(&[]), after(&[">SET a.b = 1", "<SET", "I"]));
+    assert_ne!(empty.tenant(), set.tenant());
+    assert_eq!(
+        set.tenant(),
+        after(&[">SET c.d = 1", "<SET", "I", ">SET a.b = 1", "<SET", "I", ">RESET c.d", "<RESET", "I"]).tenant()
+    );
+    let startup = Parameters::parse([("TimeZone", "UTC")]).unwrap();
+    assert_ne!(empty.tenant(), Remembered::new([7; 32], &startup).tenant());
+    assert_ne!(empty.tenant(), Remembered::new([8; 32], &Parameters::default()).tenant());
+}

@@ -1,0 +1,342 @@
+//! A client's prepared statements across servers.
+//!
+//! To the client a statement has the name it was given; on a server it has a name of ours, because two clients may give
+//! one name to two texts. The head of each frame that names a statement is rewritten on its way up, and where the
+//! server lacks the statement a Parse of ours goes before it in the same flight. Errors come from Postgres alone: a
+//! Parse is always parsed there, and what does not exist is looked for there, under the name that the client gave.
+//!
+//! A client that keeps its server to the end (session mode) gives its statements their names itself, and there it is only
+//! noted what they do.
+//!
+//! What is noted here and of the server runs ahead of the answers. `pending` has an entry for each Parse and Close on
+//! its way; an error takes back those that it left undone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use upstream::Prepared;
+use wire::frame::{Header, frontend};
+use wire::lane::Verdict;
+use wire::owed::Answer;
+
+use crate::config::PoolMode;
+use crate::effect::Effects;
+use crate::statement::{Kept, Registry, Statement};
+
+mod frames;
+mod pending;
+
+pub(crate) use frames::{BadName, Way};
+use frames::{c_string, close_frame, key, length, rename};
+use pending::Pending;
+
+/// What is kept for one client. Beyond it statements are left where they are, and the client with them.
+const MOST_BYTES: usize = 4 << 20;
+const MOST_NAMED: usize = 10_000;
+
+/// A client's prepared statements.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    registry: Arc<Registry>,
+    identity: [u8; 32],
+    /// Whether statements have names of ours.
+    renames: bool,
+    named: HashMap<Box<[u8]>, Arc<Statement>>,
+    unnamed: Option<Unnamed>,
+    /// Of all contents that are kept.
+    bytes: usize,
+    /// A statement has a name and was not kept.
+    unkept: bool,
+    pending: VecDeque<Pending>,
+    /// How many of those are of what the server makes for us.
+    making: usize,
+    /// How many Syncs were sent: an error leaves undone what is in its own batch.
+    batch: u64,
+}
+
+/// The unnamed statement. Its content is absent if it is too long to keep.
+#[derive(Debug)]
+struct Unnamed {
+    number: u64,
+    content: Option<Vec<u8>>,
+    effects: Effects,
+}
+
+impl Statements {
+    pub(crate) fn new(registry: Arc<Registry>, identity: [u8; 32], mode: PoolMode) -> Self {
+        Self {
+            registry,
+            identity,
+            renames: mode == PoolMode::Transaction,
+            named: HashMap::new(),
+            unnamed: None,
+            bytes: 0,
+            unkept: false,
+            pending: VecDeque::new(),
+            making: 0,
+            batch: 0,
+        }
+    }
+
+    /// Whether there is a statement that could not be prepared again elsewhere.
+    pub(crate) fn bind_to_server(&self) -> bool {
+        self.unkept || self.unnamed.as_ref().is_some_and(|unnamed| unnamed.content.is_none())
+    }
+
+    /// A Parse. `effects` are those of its query; without them it is too long to be seen whole, and they come later, by
+    /// [`Statements::complete`].
+    pub(crate) fn parse(
+        &mut self,
+        header: Header,
+        head: &[u8],
+        effects: Option<Effects>,
+        way: &mut Way<'_>,
+    ) -> Result<Verdict, BadName> {
+        let (name, content) = c_string(head)?;
+        if name.is_empty() {
+            let number = self.registry.next();
+            let content = effects.is_some().then(|| content.to_vec());
+            self.replace_unnamed(Some(Unnamed { number, content, effects: effects.unwrap_or_default() }));
+            way.server.unnamed = Some(number);
+            self.pending.push_back(Pending::Unnamed(number));
+            return Ok(Verdict::Forward);
+        }
+        let name_key = key(name);
+        if !self.renames {
+            // One of a name that is taken will be refused, and the statement stays what it is.
+            let pending = if self.named.contains_key(name_key) || self.named.len() >= MOST_NAMED {
+                Pending::Nothing
+            } else {
+                let statement = self.registry.of_client(effects.unwrap_or_default());
+                let number = statement.number;
+                self.named.insert(name_key.into(), statement);
+                Pending::Named(name_key.into(), number)
+            };
+            self.pending.push_back(pending);
+            return Ok(Verdict::Forward);
+        }
+        if let Some(statement) = self.named.get(name_key).cloned() {
+            // The server refuses it, because there it exists too.
+            self.ensure(&statement, way);
+            self.pending.push_back(Pending::Nothing);
+            return Ok(rename(header, &[], name, &statement.name, way.patch));
+        }
+        let statement = match effects {
+            Some(effects) => self.registry.intern(&self.identity, content, effects),
+            None => self.registry.unknown(),
+        };
+        let number = statement.number;
+        if way.server.closed(number) {
+            self.close_on_server(number, way);
+        }
+        self.make_room(number, way);
+        self.pending.push_back(Pending::Named(name_key.into(), number));
+        let verdict = rename(header, &[], name, &statement.name, way.patch);
+        self.keep(name_key, statement);
+        Ok(verdict)
+    }
+
+    /// The rest of a long Parse has come: the whole content, if it is short enough to be kept, and what it does.
+    pub(crate) fn complete(&mut self, number: u64, content: Option<Vec<u8>>, effects: Effects) {
+        let content = content.filter(|content| self.bytes + content.len() <= MOST_BYTES);
+        let bytes = content.as_ref().map_or(0, Vec::len);
+        if let Some(unnamed) = self.unnamed.as_mut().filter(|unnamed| unnamed.number == number) {
+            (unnamed.content, unnamed.effects) = (content, effects);
+            self.bytes += bytes;
+        } else if let Some(statement) = self.named.values().find(|statement| statement.number == number) {
+            self.unkept |= content.is_none();
+            self.bytes += bytes;
+            // It is this client's alone and set only here.
+            let _ = content.map(|content| statement.kept.set(Kept { content: content.into(), effects }));
+        }
+    }
+
+    /// The number of the statement that the last Parse was about.
+    pub(crate) fn last_parsed(&self) -> Option<u64> {
+        match self.pending.back() {
+            Some(Pending::Named(_, number) | Pending::Unnamed(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A Bind. Returns what the statement that it is about does.
+    pub(crate) fn bind(
+        &mut self,
+        header: Header,
+        head: &[u8],
+        way: &mut Way<'_>,
+    ) -> Result<(Verdict, Effects), BadName> {
+        let (portal, rest) = c_string(head)?;
+        let (name, _) = c_string(rest)?;
+        if name.is_empty() {
+            let verdict = self.ensure_unnamed(way);
+            return Ok((verdict, self.unnamed.as_ref().map(|unnamed| unnamed.effects.clone()).unwrap_or_default()));
+        }
+        let Some(statement) = self.named.get(key(name)).cloned() else {
+            return Ok((Verdict::Forward, Effects::default()));
+        };
+        let effects = statement.kept.get().map(|kept| kept.effects.clone()).unwrap_or_default();
+        if !self.renames {
+            return Ok((Verdict::Forward, effects));
+        }
+        self.ensure(&statement, way);
+        let before = &head[..=portal.len()];
+        Ok((rename(header, before, name, &statement.name, way.patch), effects))
+    }
+
+    /// A Describe, which is about a statement or a portal.
+    pub(crate) fn describe(&mut self, header: Header, head: &[u8], way: &mut Way<'_>) -> Result<Verdict, BadName> {
+        let Some((b'S', rest)) = head.split_first().filter(|_| self.renames) else { return Ok(Verdict::Forward) };
+        let (name, _) = c_string(rest)?;
+        if name.is_empty() {
+            return Ok(self.ensure_unnamed(way));
+        }
+        let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
+        self.ensure(&statement, way);
+        Ok(rename(header, b"S", name, &statement.name, way.patch))
+    }
+
+    /// A Close, of a statement or a portal.
+    pub(crate) fn close(&mut self, header: Header, head: &[u8], way: &mut Way<'_>) -> Result<Verdict, BadName> {
+        let Some((b'S', rest)) = head.split_first() else {
+            self.pending.push_back(Pending::Nothing);
+            return Ok(Verdict::Forward);
+        };
+        let (name, _) = c_string(rest)?;
+        if name.is_empty() {
+            self.forget_unnamed(way.server);
+            self.pending.push_back(Pending::UnnamedForgotten);
+            return Ok(Verdict::Forward);
+        }
+        let Some((name_key, statement)) = self.named.remove_entry(key(name)) else {
+            self.pending.push_back(Pending::Nothing);
+            return Ok(Verdict::Forward);
+        };
+        let number = statement.number;
+        self.bytes -= kept_bytes(&statement);
+        let there = way.server.closed(number);
+        let verdict =
+            if self.renames { rename(header, b"S", name, &statement.name, way.patch) } else { Verdict::Forward };
+        self.pending.push_back(Pending::Forgotten(name_key, statement, there));
+        Ok(verdict)
+    }
+
+    /// The statement of this name is about to be deallocated by SQL: its name on the server. Where it is not there an
+    /// empty one is made for it, which succeeds whatever has become of the transaction or of what the statement was
+    /// about: behind an error a Query would not be answered.
+    pub(crate) fn deallocate(&mut self, name: &[u8], way: &mut Way<'_>) -> Option<String> {
+        let statement = self.named.get(key(name)).filter(|_| self.renames)?;
+        if way.server.uses(statement.number) {
+            return Some(statement.name.to_string());
+        }
+        let number = self.registry.next();
+        let name = self.registry.name(number);
+        self.send_parse(&name, b"\0\0\0", number, way);
+        Some(name)
+    }
+
+    /// The statement of this name was deallocated by SQL.
+    pub(crate) fn deallocated(&mut self, name: &[u8], server: &mut Prepared) {
+        if let Some(statement) = self.named.remove(key(name)) {
+            self.bytes -= kept_bytes(&statement);
+            server.closed(statement.number);
+        }
+    }
+
+    /// All statements were deallocated, or discarded with all else.
+    pub(crate) fn deallocated_all(&mut self, server: &mut Prepared) {
+        self.named.clear();
+        self.unkept = false;
+        self.bytes = self.unnamed.as_ref().and_then(|unnamed| unnamed.content.as_ref()).map_or(0, Vec::len);
+        server.clear();
+    }
+
+    /// A Query goes to the server, which drops the unnamed statement.
+    pub(crate) fn forget_unnamed(&mut self, server: &mut Prepared) {
+        self.replace_unnamed(None);
+        server.unnamed = None;
+    }
+
+    /// A plan was refused because its result has changed. Whoever prepares one of these statements anew shall not find
+    /// an old plan of it on another server.
+    pub(crate) fn outdated(&self) {
+        self.named.values().for_each(|statement| self.registry.retire(&self.identity, statement));
+    }
+
+    /// Has the server make a statement that it lacks, before the frame that is about it.
+    fn ensure(&mut self, statement: &Statement, way: &mut Way<'_>) {
+        let there = way.server.uses(statement.number);
+        let uncertain = there && self.is_uncertain(statement.number);
+        let Some(kept) = statement.kept.get().filter(|_| !there || uncertain) else { return };
+        if uncertain {
+            self.close_on_server(statement.number, way);
+        }
+        self.make_room(statement.number, way);
+        self.send_parse(&statement.name, &kept.content, statement.number, way);
+    }
+
+    fn ensure_unnamed(&mut self, way: &mut Way<'_>) -> Verdict {
+        let number = self.unnamed.as_ref().map(|unnamed| unnamed.number);
+        if way.server.unnamed == number && !number.is_some_and(|number| self.is_uncertain(number)) {
+            return Verdict::Forward;
+        }
+        match self.unnamed.take() {
+            Some(unnamed) => {
+                if let Some(content) = &unnamed.content {
+                    self.send_parse("", content, unnamed.number, way);
+                    way.server.unnamed = number;
+                }
+                self.unnamed = Some(unnamed);
+            }
+            // Another client's: to this one there is none.
+            None => {
+                close_frame("", way.patch);
+                way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
+                self.pending.push_back(Pending::UnnamedForgotten);
+                way.server.unnamed = None;
+            }
+        }
+        Verdict::Patch(0)
+    }
+
+    fn send_parse(&mut self, name: &str, content: &[u8], number: u64, way: &mut Way<'_>) {
+        way.patch.push(frontend::PARSE.0);
+        way.patch.extend(length(name.len() + 1 + content.len()));
+        way.patch.extend(name.as_bytes());
+        way.patch.push(0);
+        way.patch.extend(content);
+        way.owed.sent(frontend::PARSE, Answer::SwallowSuccess);
+        self.pending.push_back(Pending::Made(number, self.batch));
+        self.making += 1;
+    }
+
+    fn make_room(&mut self, number: u64, way: &mut Way<'_>) {
+        if let Some(oldest) = way.server.made(number) {
+            self.close_on_server(oldest, way);
+        }
+    }
+
+    fn close_on_server(&mut self, number: u64, way: &mut Way<'_>) {
+        close_frame(&self.registry.name(number), way.patch);
+        way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
+        self.pending.push_back(Pending::Closed(number));
+    }
+
+    fn keep(&mut self, name: &[u8], statement: Arc<Statement>) {
+        self.bytes += kept_bytes(&statement);
+        self.unkept |= self.bytes > MOST_BYTES || self.named.len() >= MOST_NAMED;
+        self.named.insert(name.into(), statement);
+    }
+
+    fn replace_unnamed(&mut self, unnamed: Option<Unnamed>) {
+        let bytes = |unnamed: &Option<Unnamed>| {
+            unnamed.as_ref().and_then(|unnamed| unnamed.content.as_ref()).map_or(0, Vec::len)
+        };
+        self.bytes = self.bytes - bytes(&self.unnamed) + bytes(&unnamed);
+        self.unnamed = unnamed;
+    }
+}
+
+fn kept_bytes(statement: &Statement) -> usize {
+    statement.kept.get().map_or(0, |kept| kept.content.len())
+}

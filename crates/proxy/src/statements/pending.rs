@@ -1,0 +1,104 @@
+//! The Parses and Closes that are not answered yet, and what an error takes back of them.
+
+use std::sync::Arc;
+
+use upstream::Prepared;
+use wire::frame::{Tag, frontend};
+
+use super::{Statements, kept_bytes};
+use crate::statement::Statement;
+
+/// A Parse or a Close that is not answered yet: what was noted in advance.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Nothing.
+    Nothing,
+    /// The server makes this one, which the client has already, in the batch of this number.
+    Made(u64, u64),
+    /// The server closes this one, and the client keeps it.
+    Closed(u64),
+    /// The client prepares a statement.
+    Named(Box<[u8]>, u64),
+    /// The client prepares the unnamed statement.
+    Unnamed(u64),
+    /// The client closes a statement, which the server had or not.
+    Forgotten(Box<[u8]>, Arc<Statement>, bool),
+    /// The client closes the unnamed statement.
+    UnnamedForgotten,
+}
+
+impl Statements {
+    /// A flight of ours is sent, in which there are so many Parses and Closes.
+    pub(crate) fn flight(&mut self, requests: &[Tag]) {
+        let counted = requests.iter().filter(|tag| [frontend::PARSE, frontend::CLOSE].contains(tag));
+        self.pending.extend(counted.map(|_| Pending::Nothing));
+    }
+
+    /// A Sync goes to the server.
+    pub(crate) fn synced(&mut self) {
+        self.batch += 1;
+    }
+
+    /// A Parse or Close was answered.
+    pub(crate) fn answered(&mut self) {
+        let answered = self.pending.pop_front();
+        self.making -= usize::from(matches!(answered, Some(Pending::Made(..))));
+    }
+
+    /// An error left so many Parses and Closes undone.
+    pub(crate) fn dropped(&mut self, count: usize, server: &mut Prepared) {
+        let undone: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
+        for undone in undone.into_iter().rev() {
+            self.undo(undone, server);
+        }
+    }
+
+    fn undo(&mut self, pending: Pending, server: &mut Prepared) {
+        match pending {
+            Pending::Nothing => {}
+            Pending::Made(number, _) => {
+                self.making -= 1;
+                // Unless it is being made once more, in a later batch.
+                if !self.is_making(number) {
+                    server.closed(number);
+                    server.unnamed.take_if(|unnamed| *unnamed == number);
+                }
+            }
+            Pending::Closed(number) => server.restored(number),
+            Pending::Named(name, number) => {
+                server.closed(number);
+                if self.named.get(&name).is_some_and(|statement| statement.number == number) {
+                    let statement = self.named.remove(&name);
+                    self.bytes -= statement.map_or(0, |statement| kept_bytes(&statement));
+                }
+            }
+            Pending::Unnamed(number) => {
+                server.unnamed.take_if(|unnamed| *unnamed == number);
+                if self.unnamed.as_ref().is_some_and(|unnamed| unnamed.number == number) {
+                    self.replace_unnamed(None);
+                }
+            }
+            Pending::Forgotten(name, statement, there) => {
+                if there {
+                    server.restored(statement.number);
+                }
+                self.keep(&name, statement);
+            }
+            // It is still there, and nobody's.
+            Pending::UnnamedForgotten => server.unnamed = Some(self.registry.next()),
+        }
+    }
+
+    /// Whether the server is making this one for us.
+    fn is_making(&self, wanted: u64) -> bool {
+        let made = |pending: &Pending| matches!(pending, Pending::Made(number, _) if *number == wanted);
+        self.making > 0 && self.pending.iter().any(made)
+    }
+
+    /// Whether this one may not be made after all, because of an error in an earlier batch.
+    pub(super) fn is_uncertain(&self, wanted: u64) -> bool {
+        let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch) if *number == wanted && *batch < self.batch);
+        let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch) if *number == wanted && *batch == self.batch);
+        self.making > 0 && self.pending.iter().any(earlier) && !self.pending.iter().any(now)
+    }
+}

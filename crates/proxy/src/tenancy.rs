@@ -1,0 +1,112 @@
+//! Who a client is to the pool and to its servers: whose session state they hold for it, and how they get it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::rand;
+use identity::Identity;
+use upstream::{Claims, Holder, Lease, Login, Parameters, SessionInit, Want};
+
+use crate::authenticate::Request;
+use crate::deadlines::last_moment;
+use crate::error::Error;
+use crate::proxy::Proxy;
+use crate::remembered::Remembered;
+
+/// An identity with all that a server has to be told of it.
+pub(crate) struct Tenancy<'a> {
+    proxy: &'a Proxy,
+    request: &'a Request,
+    identity: Identity,
+    digest: [u8; 32],
+    holder: Option<Holder>,
+    startup: Arc<Parameters>,
+}
+
+impl<'a> Tenancy<'a> {
+    pub(crate) fn new(request: &'a Request, identity: Identity, proxy: &'a Proxy) -> Self {
+        let startup = Arc::new(request.parameters.clone());
+        Self { proxy, request, digest: digest(&identity), holder: holder(&identity), identity, startup }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Equal for those who may find in a session what the other has left there.
+    pub(crate) fn identity_digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Whether the token's time is over.
+    pub(crate) fn has_expired(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.identity.expires().is_some_and(|expires| u64::try_from(expires).unwrap_or(0) <= now)
+    }
+
+    /// What is asked of the pool.
+    ///
+    /// # Errors
+    /// [`Error::NoRole`]
+    pub(crate) fn want(&self, remembered: &Remembered) -> Result<Want<'a>, Error> {
+        let login: &Login = self.proxy.login(&self.request.role)?;
+        Ok(Want {
+            database: &self.request.database,
+            role: &self.request.role,
+            login,
+            tenant: remembered.tenant(),
+            holder: self.holder,
+        })
+    }
+
+    /// What tells a server of this identity, and sets what its client has in its startup packet.
+    ///
+    /// # Errors
+    /// The claims cannot be told.
+    pub(crate) fn init(&self, lease: &Lease) -> Result<Arc<SessionInit>, upstream::Error> {
+        let claims = self.identity.claims().zip(last_moment(&self.identity, self.proxy));
+        let claims = claims.map(|(json, expires)| Claims { mode: &self.proxy.claims, json, expires });
+        SessionInit::new(claims.as_ref(), self.startup.clone(), lease.backend()).map(Arc::new)
+    }
+
+    /// Sets the session up on a server and waits until it is: a client that is to be let in learns from it which values
+    /// its settings have, or that one of them is wrong. Whether there was something to do: what a server that had the
+    /// session already has made of it since is this identity's own.
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub(crate) async fn move_in(&self, lease: &mut Lease, remembered: &Remembered) -> Result<bool, Error> {
+        if lease.holds() == remembered.holds() {
+            return Ok(false);
+        }
+        let init = self.init(lease)?;
+        lease.move_in(init, remembered.holds()).await?;
+        Ok(true)
+    }
+}
+
+/// The token's claims, what they are good for, and until when. Clients without a token have nothing in common.
+fn digest(identity: &Identity) -> [u8; 32] {
+    let mut digest = [0; 32];
+    let Some(claims) = identity.claims() else {
+        rand::fill(&mut digest).expect("the system has random bytes");
+        return digest;
+    };
+    let expires = identity.expires().unwrap_or_default().to_string();
+    sum(&[identity.provider().unwrap_or_default(), identity.role(), &expires, claims])
+}
+
+/// Subject and provider; nobody in particular without a token.
+fn holder(identity: &Identity) -> Option<Holder> {
+    identity.provider().map(|provider| sum(&[provider, identity.subject().unwrap_or_default()]))
+}
+
+fn sum(parts: &[&str]) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    for part in parts {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}

@@ -1,0 +1,27 @@
+//! What follows from a step in the books, to be carried out when their lock is free.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::pick::Idle;
+use super::{Happened, Holder, Lease};
+use crate::error::Error;
+use crate::login::Login;
+use crate::server::Server;
+
+/// What somebody in the line gets.
+pub(super) type Answer = Result<Lease, Arc<Error>>;
+
+pub(super) enum Effect {
+    /// A server goes to somebody who waits.
+    Lend { to: oneshot::Sender<Answer>, role: Arc<str>, holder: Option<Holder>, idle: Box<Idle> },
+    /// Somebody waits in vain.
+    Refuse { to: oneshot::Sender<Answer>, error: Arc<Error> },
+    /// A place was taken for a server that is yet to be opened, when the one that had the place is gone.
+    Open { role: Arc<str>, login: Login, instead_of: Option<Box<Server>> },
+    /// A server is to be closed. It has its place until it is gone.
+    Close { role: Arc<str>, server: Box<Server> },
+    /// Something for the log.
+    Report { role: Arc<str>, what: Happened<'static> },
+}

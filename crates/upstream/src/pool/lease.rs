@@ -1,0 +1,190 @@
+//! What somebody holds who has a server, or waits for one.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::books::{Books, Use};
+use super::database::{Database, spawn};
+use super::effect::Answer;
+use super::line::Ticket;
+use super::open::outlast;
+use super::{Holder, Holds};
+use crate::error::Error;
+use crate::init::SessionInit;
+use crate::server::Server;
+
+/// A server that is lent. Dropped it is closed, and its place is free at once; whoever can should say how it ends.
+pub struct Lease {
+    server: Box<Server>,
+    holds: Holds,
+    /// Behind the server: the socket is closed when the place is free.
+    place: Place,
+}
+
+impl Lease {
+    pub(super) fn new(server: Box<Server>, holds: Holds, place: Place) -> Self {
+        Self { server, holds, place }
+    }
+
+    /// What the server held when it was lent.
+    #[must_use]
+    pub fn holds(&self) -> Holds {
+        self.holds
+    }
+
+    /// Begins the session of a tenant on it, and waits until it has begun.
+    ///
+    /// # Errors
+    /// As [`Server::begin`](crate::Server::begin).
+    pub async fn move_in(&mut self, init: Arc<SessionInit>, holds: Holds) -> Result<(), Error> {
+        let reset = std::mem::replace(&mut self.holds, Holds::Unknown) != Holds::Nothing;
+        self.server.begin(reset, init).await?;
+        self.holds = holds;
+        Ok(())
+    }
+
+    /// Gives the server back. It must be idle, outside a transaction and with no answer unread, and hold what it is said
+    /// to hold. It goes to the next only when no cancel request can hit it any more, and never if one may be astray.
+    pub fn give_back(self, holds: Holds) {
+        let Self { server, place, .. } = self;
+        if server.cancel.tickets().open == 0 {
+            return place.settle(|books, role, holder| books.take_back(role, holder, server, holds));
+        }
+        spawn(async move {
+            server.cancel.settled().await;
+            place.settle(|books, role, holder| books.take_back(role, holder, server, holds));
+        });
+    }
+
+    /// Gives the server back when what its session has left is discarded: locks, listening, temporary objects, which would
+    /// else be there until somebody needs it. It must be idle.
+    pub fn clear_out(mut self) {
+        spawn(async move {
+            match self.server.discard().await {
+                Ok(()) => self.give_back(Holds::Unknown),
+                Err(_) => self.retire(),
+            }
+        });
+    }
+
+    /// Hangs up, wherever the server stands. It may run something that no cancel request ends; as long as it does it
+    /// has its place in the pool.
+    pub fn retire(self) {
+        let Self { mut server, mut place, .. } = self;
+        place.database.act(|books| books.retire(&place.role));
+        place.of = Some(Use::Closing);
+        spawn(async move {
+            outlast(&mut server).await;
+            drop((server, place));
+        });
+    }
+
+    /// Gives it back unused.
+    pub fn hand_on(self) {
+        let holds = self.holds;
+        self.give_back(holds);
+    }
+}
+
+impl Deref for Lease {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("server", &self.server).field("holds", &self.holds).finish_non_exhaustive()
+    }
+}
+
+/// A place in a pool; dropping it frees it.
+pub(super) struct Place {
+    pub(super) database: Arc<Database>,
+    pub(super) role: Arc<str>,
+    holder: Option<Holder>,
+    /// None: the books have it.
+    of: Option<Use>,
+}
+
+impl Place {
+    /// Holds a place that is already taken in the books.
+    pub(super) fn new(database: &Arc<Database>, role: Arc<str>, holder: Option<Holder>, of: Use) -> Self {
+        Self { database: Arc::clone(database), role, holder, of: Some(of) }
+    }
+
+    /// Leaves the place to the books, which are told in the same breath what became of its server.
+    pub(super) fn settle<T>(mut self, change: impl FnOnce(&mut Books, &Arc<str>, Option<Holder>) -> T) -> T {
+        self.of = None;
+        let outcome = self.database.act(|books| change(books, &self.role, self.holder));
+        if self.database.common.closed.load(Ordering::Relaxed) {
+            // Nobody else is there to take leave of what has just become idle.
+            drop(self.database.close());
+        }
+        outcome
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(of) = self.of {
+            self.database.act(|books| books.vacate(&self.role, self.holder, of));
+        }
+    }
+}
+
+/// Somebody's place in the line.
+pub(super) struct Waiting {
+    database: Arc<Database>,
+    role: Arc<str>,
+    ticket: Ticket,
+    handed: oneshot::Receiver<Answer>,
+}
+
+impl Waiting {
+    pub(super) fn new(
+        database: &Arc<Database>,
+        role: Arc<str>,
+        ticket: Ticket,
+        handed: oneshot::Receiver<Answer>,
+    ) -> Self {
+        Self { database: Arc::clone(database), role, ticket, handed }
+    }
+
+    /// Waits for the turn.
+    pub(super) async fn served(mut self) -> Answer {
+        const ANSWERED: &str = "who does not leave the line gets an answer";
+
+        let patience = self.database.common.config.reserve_pool_timeout;
+        if !patience.is_zero() {
+            if let Ok(answer) = timeout(patience, &mut self.handed).await {
+                return answer.expect(ANSWERED);
+            }
+            self.database.act(|books| books.press(&self.role, self.ticket));
+        }
+        (&mut self.handed).await.expect(ANSWERED)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.database.act(|books| books.leave(&self.role, self.ticket));
+        self.handed.close();
+        if let Ok(Ok(lease)) = self.handed.try_recv() {
+            lease.hand_on();
+        }
+    }
+}

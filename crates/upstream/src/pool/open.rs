@@ -1,0 +1,116 @@
+//! How a server comes into a pool, and how it leaves it.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{sleep, timeout};
+use wire::frame::backend;
+
+use super::lease::Place;
+use super::{Common, Happened};
+use crate::answer::{Answer, Answers};
+use crate::error::{Error, Step};
+use crate::login::{Login, report};
+use crate::parameters::Parameters;
+use crate::prepared::Prepared;
+use crate::server::Server;
+use crate::startup::Startup;
+
+/// Whether `DISCARD ALL` leaves nothing of a session behind. It does not reach what lives outside of the database's own
+/// session state: connections of dblink and of foreign servers, and the interpreters of procedural languages, which keep
+/// what they were told for the life of the process even where the language is a trusted one.
+const IS_REUSABLE: &str = "SELECT \
+    NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'dblink'::pg_catalog.name) \
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper \
+        WHERE fdwname OPERATOR(pg_catalog.<>) 'file_fdw'::pg_catalog.name) \
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_language \
+        WHERE lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c,sql,plpgsql}'::pg_catalog.name[]))";
+
+/// Opens a server for a place, and leaves it to the line: whoever is first then takes it. A failure is looked at again
+/// when it is time for another attempt.
+pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Server>>) {
+    let common = Arc::clone(&place.database.common);
+    if let Some(server) = instead_of {
+        // The limits are the server's too, so the one has to be gone before the other comes.
+        leave(server, &common).await;
+    }
+    let (database, role) = (Arc::clone(&place.database), Arc::clone(&place.role));
+    match log_in(&common, &place, &login).await {
+        Ok(server) => {
+            database.report(&role, Happened::Opened { pid: server.cancel.pid(), reusable: server.reusable });
+            place.settle(|books, role, _| books.opened(role, Box::new(server)));
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            database.report(&role, Happened::Failed(&error));
+            if place.settle(|books, role, _| books.failed(role, &error)) {
+                sleep(common.config.server_login_retry).await;
+                database.act(|books| books.stir(&role));
+            }
+        }
+    }
+}
+
+/// Takes leave of an idle server.
+pub(super) async fn dismiss(server: Box<Server>, place: Place) {
+    leave(server, &place.database.common).await;
+}
+
+async fn leave(mut server: Box<Server>, common: &Common) {
+    let leaving = async {
+        server.say_goodbye().await;
+        outlast(&mut server).await;
+    };
+    // It has nothing to do but go. If it does not, nobody is there.
+    let _ = timeout(common.connect.login_timeout, leaving).await;
+}
+
+/// Waits until a server that was told to go is gone.
+pub(super) async fn outlast(server: &mut Server) {
+    if server.stream.shutdown().await.is_ok() {
+        // Whatever it still has to say is nobody's.
+        let _ = tokio::io::copy(&mut server.stream, &mut tokio::io::sink()).await;
+    }
+}
+
+async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Error> {
+    let startup = Startup {
+        database: &place.database.name,
+        role: &place.role,
+        settings: &common.settings,
+        parameters: &Parameters::default(),
+    };
+    let mut server = Server::open(&common.connect, login, &startup).await?;
+    server.prepared = Prepared::new(common.config.max_prepared_statements);
+    let asked = timeout(common.connect.login_timeout, is_reusable(&mut server));
+    server.reusable = asked.await.map_err(|_| Error::TimedOut(Step::Login))??;
+    Ok(server)
+}
+
+/// Asks the database. One that does not tell is taken for one that keeps something.
+async fn is_reusable(server: &mut Server) -> Result<bool, Error> {
+    let mut question = BytesMut::new();
+    frontend::query(IS_REUSABLE, &mut question).expect("SQL without a zero byte");
+    server.stream.write_all(&question).await.map_err(Error::Lost)?;
+    server.stream.flush().await.map_err(Error::Lost)?;
+
+    let parameters = Arc::make_mut(&mut server.parameters);
+    let mut answers = Answers::new(&mut server.stream);
+    let mut reusable = false;
+    loop {
+        match answers.next().await? {
+            // One column, one byte long, and that is "t".
+            Answer::Other(frame) if frame.tag == backend::DATA_ROW => {
+                reusable = frame.body[..] == *b"\0\x01\0\0\0\x01t"
+            }
+            Answer::Parameter(name, value) => report(parameters, name, value),
+            Answer::Ready(b'I') => return Ok(reusable),
+            Answer::Ready(_) | Answer::Authentication(..) | Answer::Key { .. } => {
+                return Err(Error::Protocol("an answer to a Query that is none".to_owned()));
+            }
+            Answer::Other(_) | Answer::Notice | Answer::Error(_) => {}
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The pool of one role: its idle servers, its places, its line.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use super::effect::Effect;
+use super::line::Line;
+use super::pick::{Idle, pick};
+use super::{Happened, Reuse, Tenant};
+use crate::error::Error;
+use crate::login::Login;
+use crate::server::Server;
+
+/// How full a pool is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// The database.
+    pub database: Arc<str>,
+    /// The role.
+    pub role: Arc<str>,
+    /// Servers that nobody has.
+    pub idle: usize,
+    /// Servers that somebody has.
+    pub lent: usize,
+    /// Servers that are being opened.
+    pub opening: usize,
+    /// Servers that were told to go and have not gone yet.
+    pub closing: usize,
+    /// How many wait for a server.
+    pub waiting: usize,
+}
+
+pub(super) struct Pool {
+    pub(super) role: Arc<str>,
+    pub(super) login: Login,
+    /// The one that came back last is the last.
+    pub(super) idle: VecDeque<Idle>,
+    /// Servers, whether idle or in any [`Use`](super::books::Use).
+    pub(super) places: usize,
+    pub(super) opening: usize,
+    pub(super) closing: usize,
+    pub(super) line: Line,
+    pub(super) failure: Option<Failure>,
+    /// Whether `min_pool_size` holds: the database is one in which we were once.
+    pub(super) known: bool,
+}
+
+/// An error that would only come again.
+pub(super) struct Failure {
+    pub(super) error: Arc<Error>,
+    pub(super) until: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(role: &str, login: &Login) -> Self {
+        Self {
+            role: role.into(),
+            login: login.clone(),
+            idle: VecDeque::new(),
+            places: 0,
+            opening: 0,
+            closing: 0,
+            line: Line::default(),
+            failure: None,
+            known: false,
+        }
+    }
+
+    /// Servers that are lent, or could be.
+    pub(super) fn in_service(&self) -> usize {
+        self.places - self.opening - self.closing
+    }
+
+    pub(super) fn counts(&self, database: &Arc<str>) -> Counts {
+        Counts {
+            database: Arc::clone(database),
+            role: Arc::clone(&self.role),
+            idle: self.idle.len(),
+            lent: self.in_service() - self.idle.len(),
+            opening: self.opening,
+            closing: self.closing,
+            waiting: self.line.standing.len() + self.line.beside.len(),
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| Instant::now() < failure.until)
+    }
+
+    /// Takes the best idle server that is still as it was left. Who is not is closed: whatever it has to say was meant
+    /// for nobody who comes now.
+    pub(super) fn take(
+        &mut self,
+        tenant: &Tenant,
+        thread: ThreadId,
+        reuse: Reuse,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Idle> {
+        while let Some(mut idle) = pick(&self.idle, tenant, thread, reuse).and_then(|index| self.idle.remove(index)) {
+            if idle.server.stream.is_quiet() {
+                return Some(idle);
+            }
+            self.lose(idle.server, effects);
+        }
+        None
+    }
+
+    pub(super) fn lose(&mut self, server: Box<Server>, effects: &mut Vec<Effect>) {
+        let what = Happened::Lost { pid: server.cancel.pid() };
+        effects.push(Effect::Report { role: Arc::clone(&self.role), what });
+        self.close(server, effects);
+    }
+
+    pub(super) fn close(&mut self, server: Box<Server>, effects: &mut Vec<Effect>) {
+        self.closing += 1;
+        effects.push(Effect::Close { role: Arc::clone(&self.role), server });
+    }
+
+    /// Closes idle servers that are dead.
+    pub(super) fn close_lost(&mut self, effects: &mut Vec<Effect>) {
+        for mut idle in std::mem::take(&mut self.idle) {
+            if idle.server.stream.is_quiet() {
+                self.idle.push_back(idle);
+            } else {
+                self.lose(idle.server, effects);
+            }
+        }
+    }
+
+    /// Closes those idle servers that are condemned, the least recently used first. Who judges is told how many servers
+    /// there are still.
+    pub(super) fn close_idle(&mut self, effects: &mut Vec<Effect>, condemned: impl Fn(&Idle, usize) -> bool) {
+        for idle in std::mem::take(&mut self.idle) {
+            if condemned(&idle, self.places - self.closing) {
+                self.close(idle.server, effects);
+            } else {
+                self.idle.push_back(idle);
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, instead_of: Option<Box<Server>>, effects: &mut Vec<Effect>) {
+        self.opening += 1;
+        effects.push(Effect::Open { role: Arc::clone(&self.role), login: self.login.clone(), instead_of });
+    }
+}
+
+/// Whether something has lasted for longer than it may; a limit of 0 is none.
+pub(super) fn is_older(since: Instant, limit: Duration, now: Instant) -> bool {
+    !limit.is_zero() && now.duration_since(since) > limit
+}

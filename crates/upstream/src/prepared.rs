@@ -1,0 +1,88 @@
+//! The prepared statements that a server holds for us, by the numbers that we gave them.
+//!
+//! They never outlive the identity that made them: a reset of the session does away with all. Until then any client of
+//! that identity may use them.
+
+use std::collections::HashMap;
+
+/// What a server has prepared.
+#[derive(Debug)]
+pub struct Prepared {
+    /// When each was used last, as the clock below counts.
+    named: HashMap<u64, u64>,
+    clock: u64,
+    most: usize,
+    /// The unnamed statement: it may be any client's, and each makes its own.
+    pub unnamed: Option<u64>,
+}
+
+impl Prepared {
+    /// A server that has none, and may have so many.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { named: HashMap::new(), clock: 0, most: most.max(1), unnamed: None }
+    }
+
+    /// Whether it has this one, which is about to be used.
+    pub fn uses(&mut self, number: u64) -> bool {
+        self.clock += 1;
+        let clock = self.clock;
+        self.named.get_mut(&number).map(|used| *used = clock).is_some()
+    }
+
+    /// Notes one that is being made. If there are too many, the one that was not used for longest is forgotten and
+    /// returned: it is to be closed.
+    pub fn made(&mut self, number: u64) -> Option<u64> {
+        self.clock += 1;
+        let known = self.named.insert(number, self.clock).is_some();
+        if known || self.named.len() <= self.most {
+            return None;
+        }
+        let oldest = self.named.iter().min_by_key(|(_, used)| **used).map(|(oldest, _)| *oldest)?;
+        self.named.remove(&oldest);
+        Some(oldest)
+    }
+
+    /// Notes one that is being closed, or was not made after all. Whether it was there.
+    pub fn closed(&mut self, number: u64) -> bool {
+        self.named.remove(&number).is_some()
+    }
+
+    /// Notes one that is there after all, because it was not closed.
+    pub fn restored(&mut self, number: u64) {
+        self.named.insert(number, self.clock);
+    }
+
+    /// Notes that all are gone.
+    pub fn clear(&mut self) {
+        self.named.clear();
+        self.unnamed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_too_many_takes_the_place_of_the_one_used_longest_ago() {
+        let mut prepared = Prepared::new(3);
+        assert_eq!([1, 2, 3].map(|number| prepared.made(number)), [None; 3]);
+        assert!(prepared.uses(1));
+        assert_eq!(prepared.made(3), None);
+        assert_eq!(prepared.made(4), Some(2));
+        assert!(!prepared.uses(2) && prepared.uses(1) && prepared.uses(3) && prepared.uses(4));
+        assert_eq!(prepared.made(5), Some(1));
+    }
+
+    #[test]
+    fn what_is_closed_is_gone() {
+        let mut prepared = Prepared::new(3);
+        prepared.made(1);
+        prepared.unnamed = Some(2);
+        assert!(prepared.closed(1) && !prepared.closed(1) && !prepared.uses(1));
+        prepared.made(3);
+        prepared.clear();
+        assert!(!prepared.uses(3) && prepared.unnamed.is_none());
+    }
+}
