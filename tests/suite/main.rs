@@ -1,6 +1,7 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
 mod abandoned;
+mod canary;
 mod cancel;
 mod claims;
 mod command_line;
@@ -15,11 +16,13 @@ mod held_back;
 mod hostile;
 mod hostile_session;
 mod init;
+mod isolation;
 mod keys;
 mod limits;
 mod login;
 mod logs;
 mod oidc;
+mod pooling;
 mod readme;
 mod refusals;
 mod relay;

@@ -1,0 +1,106 @@
+//! Answers that one owes and the next would get.
+
+use pgusher_tests::request::{copy_data, extended, query, sync};
+use pgusher_tests::{Message, Raw, Stage, message, wait};
+
+use super::{WITNESS, narrow, playground, run, unlike};
+
+/// A table into which nothing is copied as long as the superuser holds the lock.
+const GATE: &str = "
+    CREATE TABLE bin (n int); GRANT INSERT ON bin TO authenticated;
+    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN new; END $$;
+    CREATE TRIGGER wait BEFORE INSERT ON bin FOR EACH ROW EXECUTE FUNCTION wait();";
+
+/// Asserts that this client is told what it asked for, in its order.
+async fn assert_in_step(client: &mut Raw, what: &str) {
+    let answers = client.answers(&[query("SELECT 'one'"), query("SELECT 'two'")].concat(), 2).await;
+    let (tags, values): (Vec<_>, Vec<_>) = answers.iter().map(|a| (Message::tags(a), Message::values(a))).unzip();
+    assert_eq!((tags, values.concat().join(" ").as_str()), (vec!["TDCZ".to_owned(); 2], "one two"), "{what}");
+}
+
+/// Has this client copy until the superuser's lock stops it, with a wrong row and so much behind it that Postgres is busy
+/// with ignoring it for a while; all of it has arrived there, and so has what the copy `ends` with.
+async fn copy_wrongly(stage: &Stage, client: &mut Raw, copy: &[u8], ends: &[u8]) {
+    let backend = client.backend().await;
+    client.send(copy).await;
+    client.until(b'G').await;
+    client.send(&copy_data("1\n")).await;
+    stage.until_backend(backend, "wait_event = 'advisory'").await;
+    let rest = [&copy_data("wrong\n"), &copy_data("").repeat(8_000)[..], ends].concat();
+    client.send(&rest).await;
+    let arrived = async || unread(stage.postgres_port()).contains(&rest.len()).then_some(());
+    wait::until("the rest of a copy at Postgres", arrived).await;
+}
+
+/// How many bytes wait to be read on each socket of this port (`/proc/net/tcp`, proc(5)).
+fn unread(port: u16) -> Vec<usize> {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("a Linux system");
+    let local = format!(":{port:04X}");
+    let ours = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = ours.filter(|fields| fields.get(1).is_some_and(|address| address.ends_with(&local)));
+    ours.filter_map(|fields| usize::from_str_radix(fields.get(4)?.split(':').nth(1)?, 16).ok()).collect()
+}
+
+/// A Sync that was sent behind a COPY is copy data, which the server does not read any more once the COPY has failed: it
+/// answers the Sync then. Nobody can tell the two apart, so the client keeps its server, and takes it along.
+#[tokio::test]
+async fn a_copy_that_fails_before_it_has_read_a_sync_owes_nobody_its_answer() {
+    let stage = Stage::get();
+    let proxy = narrow(stage).await;
+    let (database, superuser) = playground(stage).await;
+    superuser.batch_execute(GATE).await.expect("a gate");
+    let here = [("database", database.as_str())];
+    let copy = "COPY bin FROM STDIN";
+    for (what, copy, ends) in [
+        ("a Query", query(copy), sync()),
+        ("a Query with two Syncs", query(copy), sync().repeat(2)),
+        ("a batch", extended(copy), sync()),
+        ("a batch with three Syncs", extended(copy), sync().repeat(3)),
+        ("a CopyFail", query(copy), [sync(), sync(), message(b'f', b"\0"), sync()].concat()),
+    ] {
+        let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
+        let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
+        superuser.batch_execute("SELECT pg_advisory_lock(7)").await.expect("a lock");
+        copy_wrongly(stage, &mut mallory, &copy, &ends).await;
+        bob.send(&query("SELECT 'zero'")).await;
+        superuser.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("an end");
+        mallory.until(b'E').await;
+        drop(mallory);
+
+        let answer = bob.until_ready().await;
+        let heard = (Message::tags(&answer), Message::values(&answer).concat());
+        assert_eq!(heard, ("TDCZ".to_owned(), "zero".to_owned()), "{what}");
+        assert_in_step(&mut bob, what).await;
+    }
+}
+
+/// What that would be good for: the answer that mallory owes, taken for the one that says that bob's switch has succeeded,
+/// lets more than one batch of bob's follow a switch that is still to fail.
+#[tokio::test]
+async fn nobody_can_have_others_run_in_a_session_that_is_still_ones_own() {
+    let stage = Stage::get();
+    let proxy = narrow(stage).await;
+    let (database, superuser) = playground(stage).await;
+    superuser.batch_execute(&[GATE, WITNESS].concat()).await.expect("a gate and a witness");
+    let here = [("database", database.as_str())];
+    let insert = "INSERT INTO seen SELECT coalesce(auth.user_id(), 'nobody'), 'bob'";
+    let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
+    let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
+    run(&mut mallory, "SET statement_timeout = '1s'").await;
+    run(&mut mallory, "SELECT hide('CREATE TEMP TABLE t ()')").await;
+    let schema = mallory.value("SELECT pg_my_temp_schema()::regnamespace").await;
+    let backend = mallory.backend().await;
+    let locks = format!("SELECT pg_advisory_lock(7); BEGIN; LOCK {schema}.t IN ACCESS SHARE MODE");
+    superuser.batch_execute(&locks).await.expect("locks");
+    copy_wrongly(stage, &mut mallory, &query("COPY bin FROM STDIN"), &sync()).await;
+    bob.send(&[extended(insert), sync()].concat().repeat(30)).await;
+    superuser.batch_execute("SELECT pg_advisory_unlock(7)").await.expect("an end");
+    mallory.until(b'E').await;
+    drop(mallory);
+
+    bob.until_ready().await;
+    superuser.batch_execute("COMMIT").await.expect("an end");
+    stage.until_gone(backend).await;
+    assert_eq!(unlike(&superuser).await, "");
+}

@@ -1,0 +1,104 @@
+//! A cancel request reaches the statement of the client whose key it brings, whatever server that runs on, and never
+//! one of a client that has the server now.
+
+use pgusher_tests::request::{cancel, query};
+use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
+
+use super::{pool_of, run};
+
+/// A session, and the body of its BackendKeyData.
+async fn log_in(proxy: &Proxy, subject: &str) -> (Raw, Vec<u8>) {
+    let mut session = proxy.raw().await;
+    let greeting = session.log_in(&Stage::get().token(subject).to_string()).await;
+    let key = greeting.into_iter().find(|message| message.tag == b'K').expect("a key to cancel with");
+    (session, key.body)
+}
+
+/// Sends a cancel request and waits until the proxy hangs up.
+async fn request(proxy: &Proxy, key: &[u8]) {
+    let mut connection = proxy.raw().await;
+    connection.send(&cancel(key)).await;
+    assert_eq!(connection.byte().await, None);
+}
+
+/// Begins a statement on this backend that ends when the superuser unlocks.
+async fn begin_waiting(session: &mut Raw, lock: i64) {
+    let backend = session.backend().await;
+    session.send(&query(format!("SELECT pg_advisory_xact_lock({lock})"))).await;
+    Stage::get().until_backend(backend, "wait_event = 'advisory'").await;
+}
+
+#[tokio::test]
+async fn a_cancel_of_a_client_that_is_idle_or_waits_or_has_gone_hits_nobody() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let holder = stage.superuser().await;
+    holder.batch_execute("SELECT pg_advisory_lock(4700)").await.expect("a lock");
+    let (mut idle, idles) = log_in(&proxy, "alice").await;
+    let (mut gone, gones) = log_in(&proxy, "carol").await;
+    let (mut waiting, waitings) = log_in(&proxy, "dave").await;
+    let (mut busy, _) = log_in(&proxy, "bob").await;
+    // All of them have had the server.
+    for session in [&mut idle, &mut gone, &mut waiting] {
+        run(session, "SELECT 1").await;
+    }
+    drop(gone);
+    proxy.logs("client left").await;
+    begin_waiting(&mut busy, 4700).await;
+    waiting.send(&query("SELECT 'here'")).await;
+
+    for key in [&idles, &gones, &waitings] {
+        for _ in 0..3 {
+            request(&proxy, key).await;
+        }
+    }
+
+    holder.batch_execute("SELECT pg_advisory_unlock(4700)").await.expect("its own lock");
+    assert_eq!(Message::tags(&busy.until_ready().await), "TDCZ");
+    assert_eq!(Message::values(&waiting.until_ready().await), ["here"]);
+    assert_eq!(idle.value("SELECT 'here'").await, "here");
+}
+
+#[tokio::test]
+async fn a_cancel_hits_the_right_one_of_two_that_have_changed_servers() {
+    let (stage, proxy) = (Stage::get(), pool_of(2).await);
+    let holder = stage.superuser().await;
+    holder.batch_execute("SELECT pg_advisory_lock(4701)").await.expect("a lock");
+    let (mut alice, key) = log_in(&proxy, "alice").await;
+    let (mut bob, _) = log_in(&proxy, "bob").await;
+    for _ in 0..5 {
+        run(&mut alice, "BEGIN").await;
+        run(&mut bob, "BEGIN").await;
+        begin_waiting(&mut alice, 4701).await;
+        begin_waiting(&mut bob, 4701).await;
+
+        request(&proxy, &key).await;
+
+        let answer = alice.until_ready().await;
+        assert!(answer.iter().any(|message| message.tag == b'E' && message.sqlstate() == "57014"), "{answer:?}");
+        run(&mut alice, "ROLLBACK").await;
+        holder.batch_execute("SELECT pg_advisory_unlock(4701)").await.expect("its own lock");
+        assert_eq!(Message::tags(&bob.until_ready().await), "TDCZ");
+        run(&mut bob, "COMMIT").await;
+        holder.batch_execute("SELECT pg_advisory_lock(4701)").await.expect("a lock");
+    }
+}
+
+/// Cancels of statements that end at the same moment: the next client on the server must not be hit.
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_hits_nobody() {
+    let (stage, proxy) = (Stage::get(), std::sync::Arc::new(pool_of(1).await));
+    let (mut alice, key) = log_in(&proxy, "alice").await;
+    let (asking, late) = (proxy.clone(), key.clone());
+    let cancelling = tokio::spawn(async move {
+        for _ in 0..100 {
+            request(&asking, &late).await;
+        }
+    });
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    while !cancelling.is_finished() {
+        alice.send(&query("SELECT 1")).await;
+        assert_eq!(Message::tags(&bob.query("SELECT count(*) FROM todos").await), "TDCZ");
+        alice.until_ready().await;
+    }
+    wait::within("the last cancel", cancelling).await.expect("no panic");
+}

@@ -1,0 +1,93 @@
+//! What cannot be taken along keeps its server with its client, until DISCARD ALL or the end.
+
+use pgusher_tests::{Message, Stage};
+
+use super::{Crowd, pool_of, run};
+
+#[tokio::test]
+async fn what_a_session_has_made_is_there_in_its_next_transaction() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let (database, superuser) = stage.database().await;
+    let sequence = "CREATE SEQUENCE numbers; GRANT USAGE ON SEQUENCE numbers TO authenticated; \
+        GRANT TEMPORARY ON DATABASE DATABASE_NAME TO PUBLIC"
+        .replace("DATABASE_NAME", &database);
+    superuser.batch_execute(&sequence).await.expect("a sequence");
+    let advisory = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    for (sql, look, expected, cause) in [
+        ("LISTEN doors", "SELECT pg_listening_channels()", "doors", "listen"),
+        ("CREATE TEMP TABLE t AS SELECT 5 n", "SELECT n FROM t", "5", "temporary object"),
+        ("SELECT 6 n INTO TEMPORARY t", "SELECT n FROM t", "6", "temporary object"),
+        ("CREATE TABLE pg_temp.t (n int)", "SELECT count(*) FROM t", "0", "temporary object"),
+        ("PREPARE p AS SELECT 7", "EXECUTE p", "7", "prepare"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 8", "FETCH c", "8", "cursor with hold"),
+        ("SELECT pg_advisory_lock(42)", advisory, "1", "advisory lock"),
+        ("SELECT pg_try_advisory_lock_shared(4, 2)", advisory, "1", "advisory lock"),
+        ("SELECT set_config('work_mem', '3MB', false)", "SHOW work_mem", "3MB", "set_config"),
+        ("SELECT nextval('numbers') * 0", "SELECT currval('numbers') > 0", "t", "sequence"),
+        ("SELECT setseed(0.5)", "SELECT 1", "1", "random seed"),
+        ("SET seed = 0.5", "SELECT 1", "1", "random seed"),
+        ("SET ROLE NONE", "SELECT current_user", "pgusher_authenticated", "role"),
+    ] {
+        let mut client = crowd.proxy.session_with(&stage.token("alice"), &[("database", &database)]).await;
+        let mut other = crowd.proxy.session_with(&stage.token("bob"), &[("database", &database)]).await;
+        let backend = client.backend().await;
+        run(&mut client, sql).await;
+
+        assert_ne!(other.backend().await, backend, "{sql}");
+        assert_eq!(client.value(look).await, expected, "{sql}");
+        assert_eq!(client.backend().await, backend, "{sql}");
+
+        run(&mut client, "DISCARD ALL").await;
+        // One that is idle shares its server.
+        run(&mut other, "BEGIN").await;
+        let taken = other.backend().await;
+        assert_ne!(client.backend().await, taken, "{sql}");
+        run(&mut other, "COMMIT").await;
+        drop(client);
+        crowd.proxy.logs(&format!("\"pins\":\"{cause}\"")).await;
+    }
+    // In the stage's own database the crowd is in the way of a client that has nothing any more.
+    let mut client = crowd.proxy.session(&stage.token("alice")).await;
+    run(&mut client, "PREPARE p AS SELECT 1").await;
+    run(&mut client, "DISCARD ALL").await;
+    crowd.push(&mut client).await;
+}
+
+#[tokio::test]
+async fn what_ends_with_its_transaction_keeps_no_server() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let mut client = crowd.proxy.session(&stage.token("alice")).await;
+    for sql in [
+        "SELECT set_config('work_mem', '3MB', true)",
+        "BEGIN; SET LOCAL work_mem = '3MB'; COMMIT",
+        "BEGIN; SET TRANSACTION READ ONLY; COMMIT",
+        "SELECT pg_advisory_xact_lock(43)",
+        "BEGIN; DECLARE c CURSOR FOR SELECT 1; FETCH c; COMMIT",
+        "SELECT 'LISTEN; CREATE TEMP TABLE t' AS \"nextval(\" -- PREPARE p AS SELECT 1",
+        "NOTIFY doors",
+        "DEALLOCATE ALL",
+        "UNLISTEN *",
+        "CLOSE ALL",
+        "DO $$ BEGIN END $$",
+    ] {
+        run(&mut client, sql).await;
+        crowd.push(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_notification_arrives_at_an_idle_client_and_at_nobody_else() {
+    let (stage, proxy) = (Stage::get(), pool_of(2).await);
+    let mut listener = proxy.session(&stage.token("alice")).await;
+    let mut other = proxy.session(&stage.token("bob")).await;
+    run(&mut listener, "LISTEN pooling_doors").await;
+    for _ in 0..2 {
+        assert_eq!(Message::tags(&run(&mut other, "NOTIFY pooling_doors").await), "CZ");
+        assert_eq!(listener.receive().await.expect("a notification").tag, b'A');
+    }
+    drop(listener);
+    proxy.logs("session ended").await;
+    for _ in 0..3 {
+        assert_eq!(Message::tags(&run(&mut other, "NOTIFY pooling_doors").await), "CZ");
+    }
+}
