@@ -1,7 +1,7 @@
 # Two commands set everything up: `make demo` runs the main job, `make test` passes all tests. Both install what is
 # missing, by apt, npm and pip where they may; see tests/drivers/install.sh.
 
-.PHONY: demo test lint build bench
+.PHONY: demo test lint build bench regress driver-suites
 
 demo:
 	@tests/drivers/install.sh postgres
@@ -21,3 +21,9 @@ lint:
 
 bench:
 	benches/side_by_side
+
+regress:
+	tests/regress/run postgres $(REGRESS)
+
+driver-suites:
+	tests/regress/run psycopg asyncpg $(REGRESS)
