@@ -1,10 +1,10 @@
-/* A bare relay on loopback: the floor under what any proxy must pay.
+/* A bare relay on this machine: the floor under what any proxy must pay.
  *
  * One thread, one epoll loop, one server connection for each client, and no idea of the protocol. What one side sends
  * is read once into a shared buffer and written straight to the other side. Only what a write leaves over is kept
  * (spilled); until it is gone that side is not read, so a peer that does not read costs one buffer and no more.
  *
- * Usage: relay LISTEN_PORT SERVER_PORT
+ * Usage: relay LISTEN_PORT SERVER, where SERVER is a port of loopback or the path of a Unix socket.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -13,10 +13,12 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BUFFER = 64 * 1024, EVENTS = 128 };
@@ -30,6 +32,12 @@ struct end {
 	struct end *next_closed;
 };
 
+union address {
+	struct sockaddr any;
+	struct sockaddr_in tcp;
+	struct sockaddr_un unix_socket;
+};
+
 static int epoll;
 static char buffer[BUFFER];
 static struct end *closed; /* freed only between batches: a later event of this batch may still point at one */
@@ -39,6 +47,16 @@ static struct sockaddr_in loopback(const char *port)
 	return (struct sockaddr_in){ .sin_family = AF_INET,
 				     .sin_port = htons((uint16_t)atoi(port)),
 				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+static union address server_address(const char *server)
+{
+	union address address = { .unix_socket.sun_family = AF_UNIX };
+	if (server[0] == '/')
+		snprintf(address.unix_socket.sun_path, sizeof address.unix_socket.sun_path, "%s", server);
+	else
+		address.tcp = loopback(server);
+	return address;
 }
 
 /* Reads an end unless its peer is behind; waits for room to write only while something is left over. */
@@ -130,21 +148,21 @@ static struct end *new_end(int fd)
 	struct end *end = calloc(1, sizeof *end);
 	if (!end)
 		err(1, "calloc");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* refused by a Unix socket, which has no need */
 	end->fd = fd;
 	return end;
 }
 
-/* The connect blocks, which on loopback is no wait: the kernel answers for a listening server within the call. */
-static void welcome(int listener, const struct sockaddr_in *address)
+/* The connect blocks, which on one machine is no wait: the kernel answers for a listening server within the call. */
+static void welcome(int listener, const union address *address)
 {
 	int client_fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (client_fd < 0)
 		return;
-	int server_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int server_fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server_fd < 0)
 		err(1, "socket");
-	if (connect(server_fd, (const struct sockaddr *)address, sizeof *address) < 0) {
+	if (connect(server_fd, &address->any, sizeof address->unix_socket) < 0) {
 		warn("connect");
 		close(client_fd);
 		close(server_fd);
@@ -186,11 +204,11 @@ static void serve(struct end *end, uint32_t events)
 int main(int argc, char **argv)
 {
 	if (argc != 3)
-		errx(2, "usage: relay LISTEN_PORT SERVER_PORT");
+		errx(2, "usage: relay LISTEN_PORT SERVER");
 	if ((epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		err(1, "epoll_create1");
 	int listener = listen_on(argv[1]);
-	struct sockaddr_in server = loopback(argv[2]);
+	union address server = server_address(argv[2]);
 	for (;;) {
 		struct epoll_event events[EVENTS];
 		int count = epoll_wait(epoll, events, EVENTS, -1);

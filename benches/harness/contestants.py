@@ -1,30 +1,34 @@
 """Who is measured: the server itself, a bare relay, PgBouncer and pgusher, all in front of the same Postgres.
 
-`pgusher demo` brings the Postgres, a token and a configuration. All connect to that Postgres over loopback TCP without
-TLS. Everything ends with the `ExitStack` that it was started on.
+`pgusher demo` brings the Postgres, a token and a configuration. Clients connect over loopback TCP without TLS, and all
+reach that Postgres in the same way. Everything ends with the `ExitStack` that it was started on.
 """
 
 import os
+import re
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
-import time
+import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from harness.processes import accepts, account_of, compiled, free_port, start
+
 CONTESTANTS = ["direct", "relay", "pgbouncer", "pgusher"]
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-READY_SECONDS = 60
-RELAY_SOURCE = Path(__file__).parent.parent / "relay.c"
+SESSION_POOL_SIZE = 300  # servers where each client has its own: more than any load has clients
+PREPARED_SINCE = (1, 21)  # PgBouncer's first version with prepared statements in transaction mode
+
+# Who logs in to set identities by hand: PostgREST's pattern, a login that may become the role and nothing else.
+BY_HAND_LOGIN, BY_HAND_PASSWORD = "bench_authenticator", "bench"
 
 PGBOUNCER_INI = """
 [databases]
-* = host=127.0.0.1 port={server_port}
+* = host={server_host} port={server_port}
 
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -32,9 +36,9 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = plain
 auth_file = {users}
-pool_mode = session
-default_pool_size = 100
-max_client_conn = 1000
+pool_mode = {pool_mode}
+default_pool_size = {pool_size}
+max_client_conn = 10000
 server_tls_sslmode = disable
 """
 
@@ -46,6 +50,8 @@ class Contestant:
     name: str
     login: dict[str, str]
     pid: int | None = None
+    # Another of the same kind, just started; in session mode if so asked.
+    another: Callable[..., "Contestant"] | None = None
 
     def environment(self) -> dict[str, str]:
         """The environment of a libpq program that is to connect here."""
@@ -60,57 +66,103 @@ class Contestant:
         utime, stime = int(fields[11]), int(fields[12])
         return (utime + stime) / TICKS_PER_SECOND
 
-
-def start_all(stack: ExitStack, pgusher: Path, directory: Path) -> list[Contestant]:
-    """Starts every contestant; the first is the server itself, logged in to as the owner of the database."""
-    environment = start_demo(stack, pgusher, directory)
-    direct = Contestant("direct", login_of_url(environment["OWNER_URL"]))
-    return [
-        direct,
-        start_relay(stack, directory, direct),
-        start_pgbouncer(stack, directory, direct),
-        start_pgusher(stack, directory, pgusher, environment),
-    ]
+    def resident_kib(self) -> int:
+        """The memory that it occupies now: VmRSS."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"^VmRSS:\s*(\d+) kB", status, re.MULTILINE)[1])
 
 
-def start_demo(stack: ExitStack, pgusher: Path, directory: Path) -> dict[str, str]:
-    env_file = directory / "demo.env"
-    command = [pgusher, "demo", "--ports", "0,0,0", "--env-file", env_file]
-    start(stack, directory / "demo.log", command, env_file.exists)
+@dataclass
+class Setup:
+    """How all contestants are set up."""
+
+    pgusher: Path
+    directory: Path
+    pool_mode: str
+    pool_size: int
+    upstream: str
+    demo: dict[str, str] = field(default_factory=dict)  # what the demo wrote for scripts
+    wrapper: list[str] = field(default_factory=list)  # a command that runs the proxy's
+
+    def in_session_mode(self) -> "Setup":
+        return replace(self, pool_mode="session", pool_size=SESSION_POOL_SIZE)
+
+    def server(self) -> dict[str, str]:
+        """Where the server is, and its owner's login."""
+        login = login_of_url(self.demo["OWNER_URL"])
+        return login if self.upstream == "tcp" else login | {"PGHOST": str(self.socket_directory())}
+
+    def log(self, name: str, port: str) -> Path:
+        return self.directory / f"{name}.{port}.log"
+
+    def socket_directory(self) -> Path:
+        return Path(tomllib.loads(Path(self.demo["CONFIG"]).read_text())["upstream"]["host"])
+
+
+def start_demo(stack: ExitStack, setup: Setup) -> None:
+    env_file = setup.directory / "demo.env"
+    command = [setup.pgusher, "demo", "--ports", "0,0,0", "--env-file", env_file]
+    start(stack, setup.directory / "demo.log", command, env_file.exists)
     words = shlex.split(env_file.read_text(), comments=True)
-    return dict(word.split("=", 1) for word in words if "=" in word)
+    setup.demo = dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def start_pgusher(stack: ExitStack, directory: Path, pgusher: Path, environment: dict[str, str]) -> Contestant:
-    """Not the demo's own proxy: that one shares its process with an issuer, and goes to Postgres by a Unix socket."""
-    port = free_port()
-    settings = [f"listen.postgres.0=127.0.0.1:{port}", "upstream.host=127.0.0.1", "upstream.sslmode=disable"]
-    command = [pgusher, "serve", "--config", environment["CONFIG"]]
-    for setting in settings:
-        command += ["--set", setting]
-    serve = start(stack, directory / "pgusher.log", command, lambda: accepts(port))
-    login = {name: environment[name] for name in ("PGUSER", "PGDATABASE")}
-    login |= {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": environment["ALICE"]}
-    return Contestant("pgusher", login, serve.pid)
+def direct(setup: Setup) -> Contestant:
+    """The server itself, logged in to as the owner of the database."""
+    return Contestant("direct", setup.server())
 
 
-def start_relay(stack: ExitStack, directory: Path, server: Contestant) -> Contestant:
-    program, port = directory / "relay", free_port()
-    subprocess.run(["cc", "-O2", "-o", program, RELAY_SOURCE], check=True)
-    relay = start(stack, directory / "relay.log", [program, port, server.login["PGPORT"]], lambda: accepts(port))
-    return Contestant("relay", server.login | {"PGHOST": "127.0.0.1", "PGPORT": port}, relay.pid)
+def start_contestant(stack: ExitStack, setup: Setup, name: str) -> Contestant:
+    starts = {"relay": start_relay, "pgbouncer": start_pgbouncer, "pgusher": start_pgusher}
+    return starts[name](stack, setup) if name in starts else direct(setup)
 
 
-def start_pgbouncer(stack: ExitStack, directory: Path, server: Contestant) -> Contestant:
-    """PgBouncer asks for a password in clear, as pgusher does for a token. It refuses to run as root."""
-    ini, users, port = directory / "pgbouncer.ini", directory / "users.txt", free_port()
-    login = server.login
-    users.write_text(f'"{login["PGUSER"]}" "{login["PGPASSWORD"]}"\n')
-    ini.write_text(PGBOUNCER_INI.format(port=port, server_port=login["PGPORT"], users=users))
-    unprivileged = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-    command, log = [find_pgbouncer(), ini], directory / "pgbouncer.log"
-    pgbouncer = start(stack, log, command, lambda: accepts(port), **unprivileged)
-    return Contestant("pgbouncer", login | {"PGHOST": "127.0.0.1", "PGPORT": port}, pgbouncer.pid)
+def start_pgusher(stack: ExitStack, setup: Setup) -> Contestant:
+    """Not the demo's own proxy: that one shares its process with an issuer."""
+    port, server, demo = free_port(), setup.server(), setup.demo
+    settings = {
+        "listen.postgres.0": f"127.0.0.1:{port}",
+        "upstream.host": server["PGHOST"],
+        "upstream.sslmode": "disable",
+        "pool.pool_mode": setup.pool_mode,
+        "pool.default_pool_size": setup.pool_size,
+    }
+    command = [*setup.wrapper, setup.pgusher, "serve", "--config", demo["CONFIG"]]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    serve = start(stack, setup.log("pgusher", port), command, lambda: accepts(port))
+    login = {name: demo[name] for name in ("PGUSER", "PGDATABASE")}
+    login |= {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": demo["ALICE"]}
+    return Contestant("pgusher", login, serve.pid, another(start_pgusher, setup))
+
+
+def start_relay(stack: ExitStack, setup: Setup) -> Contestant:
+    program, port, server = compiled("relay", setup.directory), free_port(), setup.server()
+    socket = Path(server["PGHOST"]) / f".s.PGSQL.{server['PGPORT']}"
+    command = [*setup.wrapper, program, port, server["PGPORT"] if setup.upstream == "tcp" else socket]
+    relay = start(stack, setup.log("relay", port), command, lambda: accepts(port))
+    return Contestant("relay", server | {"PGHOST": "127.0.0.1", "PGPORT": port}, relay.pid, another(start_relay, setup))
+
+
+def start_pgbouncer(stack: ExitStack, setup: Setup) -> Contestant:
+    """PgBouncer asks for a password in clear, as pgusher does for a token. It refuses to run as root: then it runs as
+    the user that Postgres runs as, who may open the server's Unix socket."""
+    port, server = free_port(), setup.server()
+    ini, users = (setup.directory / f"pgbouncer.{port}.{suffix}" for suffix in ("ini", "users"))
+    logins = [(server["PGUSER"], server["PGPASSWORD"]), (BY_HAND_LOGIN, BY_HAND_PASSWORD)]
+    users.write_text("".join(f'"{user}" "{password}"\n' for user, password in logins))
+    where = {"server_host": server["PGHOST"], "server_port": server["PGPORT"], "port": port, "users": users}
+    pool = {"pool_mode": setup.pool_mode, "pool_size": setup.pool_size}
+    prepared = "max_prepared_statements = 200\n" if keeps_prepared_statements() else ""
+    ini.write_text(PGBOUNCER_INI.format(**where, **pool) + prepared)
+    log, account = setup.log("pgbouncer", port), account_of(setup.socket_directory())
+    pgbouncer = start(stack, log, [*setup.wrapper, find_pgbouncer(), ini], lambda: accepts(port), **account)
+    login = server | {"PGHOST": "127.0.0.1", "PGPORT": port}
+    return Contestant("pgbouncer", login, pgbouncer.pid, another(start_pgbouncer, setup))
+
+
+def another(start_one: Callable[[ExitStack, Setup], Contestant], setup: Setup) -> Callable[..., Contestant]:
+    return lambda stack, session=False: start_one(stack, setup.in_session_mode() if session else setup)
 
 
 def find_pgbouncer() -> str:
@@ -118,6 +170,16 @@ def find_pgbouncer() -> str:
     if program is None:
         raise SystemExit("PgBouncer is missing: apt-get install pgbouncer")
     return program
+
+
+def pgbouncer_version() -> str:
+    return subprocess.check_output([find_pgbouncer(), "--version"], text=True).splitlines()[0]
+
+
+def keeps_prepared_statements() -> bool:
+    """Whether PgBouncer does in transaction mode."""
+    major, minor = re.search(r"(\d+)\.(\d+)", pgbouncer_version()).groups()
+    return (int(major), int(minor)) >= PREPARED_SINCE
 
 
 def login_of_url(url: str) -> dict[str, str]:
@@ -129,40 +191,3 @@ def login_of_url(url: str) -> dict[str, str]:
         "PGPASSWORD": unquote(parts.password or ""),
         "PGDATABASE": parts.path.lstrip("/"),
     }
-
-
-def start(stack: ExitStack, log: Path, command: list, ready: Callable[[], bool], **options) -> subprocess.Popen:
-    """Starts a server and waits until it is ready. It gets a session of its own, so that Ctrl-C reaches only us and
-    everything ends in order."""
-    output = stack.enter_context(log.open("w"))
-    streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-    process = subprocess.Popen(list(map(str, command)), **streams, start_new_session=True, **options)
-    stack.callback(stop, process)
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"{command[0]} did not get ready:\n{log.read_text()}")
-        time.sleep(0.05)
-    return process
-
-
-def stop(process: subprocess.Popen) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def accepts(port: str) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", int(port)), timeout=1).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])

@@ -1,19 +1,22 @@
-"""What is measured: `pgbench -S` over three protocols, connections by the second, and COPY in both directions.
+"""What is measured: `pgbench -S` over three protocols, connections by the second, and COPY in both directions; crowd.py
+has the loads of clients that are not all the same.
 
 A load runs once against one contestant and returns a `Sample`. The tables are made by the owner of the database, over a
 direct connection, and the role that pgusher serves is granted what the loads need.
 """
 
 import re
+import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.contestants import Contestant
+from harness.contestants import CONTESTANTS, Contestant, keeps_prepared_statements
 
-LOADS = ["simple", "extended", "prepared", "connect", "copy-out", "copy-in"]
 SCALE = 10
+MAX_SECONDS = 600  # of a run that nobody ends
 PROGRESS = re.compile(r"progress: (?P<time>[\d.]+) s, (?P<tps>[\d.]+) tps, lat (?P<latency>[\d.]+|NaN) ms")
 ROW_BYTES = 105  # of bench_out, as text: near a row of pgbench_accounts
 
@@ -28,31 +31,39 @@ GRANT INSERT ON bench_in TO {role};
 
 @dataclass
 class Sample:
-    """One run: transactions (or MB) per second, milliseconds per transaction, and the contestant's own CPU: µs per
-    transaction, or ms per GB."""
+    """One run: transactions (logins, MB) per second, milliseconds per transaction, and the contestant's own CPU: µs per
+    transaction (login), or ms per GB. Where memory is measured, KiB for each client."""
 
     rate: float
     latency: float
     cpu: float
+    memory: float = 0.0
 
 
 @dataclass
 class Load:
-    """A way to use a database, measured for each number of clients."""
+    """A way to use a database, measured for each number of clients against each of the contestants that it is for."""
 
     name: str
     clients: list[int]
     run: Callable[[Contestant, int], Sample]
+    measures: str = "statements"  # or "copy" or "memory": the table that it belongs to
+    contestants: list[str] = field(default_factory=lambda: CONTESTANTS)
 
-    def is_copy(self) -> bool:
-        return self.name.startswith("copy")
 
-
-def all_loads(clients: list[int], seconds: int, direct: Contestant, data: Path) -> list[Load]:
-    """`data` is where COPY in reads from; `direct` empties its table afterwards."""
+def pgbench_loads(clients: list[int], seconds: int, pool_mode: str) -> list[Load]:
+    """`pgbench -S` in each protocol, and with a login for each transaction."""
 
     def pgbench(*options: str):
         return lambda contestant, count: run_pgbench(contestant, count, seconds, [*options, "-j", "1"])
+
+    def prepared(contestant: Contestant, count: int) -> Sample:
+        with ExitStack() as stack:
+            if contestant.name == "pgbouncer" and prepares_in_session_mode(pool_mode):
+                contestant = contestant.another(stack, session=True)
+                # Servers log in at their clients' first statements; the run that counts finds them there.
+                pgbench("-M", "prepared")(contestant, count)
+            return pgbench("-M", "prepared")(contestant, count)
 
     def connect(contestant: Contestant, count: int) -> Sample:
         """A thread of pgbench waits for each login, so it takes one per client to log in concurrently; and its
@@ -63,10 +74,21 @@ def all_loads(clients: list[int], seconds: int, direct: Contestant, data: Path) 
     return [
         Load("simple", clients, pgbench("-M", "simple")),
         Load("extended", clients, pgbench("-M", "extended")),
-        Load("prepared", clients, pgbench("-M", "prepared")),
+        Load("prepared", clients, prepared),
         Load("connect", clients, connect),
-        Load("copy-out", [1], lambda contestant, _: copy_out(contestant, data)),
-        Load("copy-in", [1], lambda contestant, _: copy_in(contestant, data, direct)),
+    ]
+
+
+def prepares_in_session_mode(pool_mode: str) -> bool:
+    """Whether PgBouncer has to: it is too old for prepared statements in transaction mode."""
+    return pool_mode == "transaction" and not keeps_prepared_statements()
+
+
+def copy_loads(direct: Contestant, data: Path) -> list[Load]:
+    """`data` is where COPY in reads from; `direct` empties its table afterwards."""
+    return [
+        Load("copy-out", [1], lambda contestant, _: copy_out(contestant, data), "copy"),
+        Load("copy-in", [1], lambda contestant, _: copy_in(contestant, data, direct), "copy"),
     ]
 
 
@@ -83,20 +105,25 @@ def create_copy_tables(direct: Contestant, role: str, copy_mb: int, data: Path) 
 
 
 def run_pgbench(contestant: Contestant, clients: int, seconds: int, options: list[str]) -> Sample:
-    """Runs `pgbench -S` and measures between its first and its last progress report, so that neither logins nor
-    the first second count. The last second of a run is not always reported: it runs one more."""
-    command = ["pgbench", "-n", "-S", "-c", str(clients), "-T", str(seconds + 2), "-P", "1", "--progress-timestamp"]
-    with subprocess.Popen(
-        [*command, *options], env=contestant.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = ["pgbench", "-n", "-S", "-c", str(clients), "-T", str(MAX_SECONDS), "-P", "1", "--progress-timestamp"]
+    return run_reporting(contestant, [*command, *options], seconds)
+
+
+def run_reporting(contestant: Contestant, command: list[str], seconds: int) -> Sample:
+    """Measures between the first and the last of so many progress reports, so that neither logins nor the first second
+    count. pgbench counts its logins into the length of a run; so we end it, by the signal that its own timer sends."""
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=contestant.environment(), **streams) as process:
         reports, other = [], []
         for line in process.stderr:
             if report := PROGRESS.match(line):
                 reports.append((contestant.cpu_seconds(), *map(float, report.groups())))
+                if len(reports) == seconds + 1:
+                    process.send_signal(signal.SIGALRM)
             else:
                 other.append(line)
     if process.returncode != 0 or len(reports) <= seconds:
-        raise SystemExit(f"pgbench against {contestant.name} failed:\n{''.join(other)}")
+        raise SystemExit(f"{command[0]} against {contestant.name} failed:\n{''.join(other)}")
     return between(reports[: seconds + 1])
 
 

@@ -6,69 +6,101 @@ so what else the machine was doing then weighs on both.
 
 import os
 import platform
-import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from harness.contestants import Contestant, find_pgbouncer
-from harness.loads import Load, Sample, psql
+from harness.contestants import Contestant, pgbouncer_version
+from harness.loads import Load, Sample, prepares_in_session_mode, psql
 
 # Samples in the order of the rounds, by load, number of clients and contestant.
 Results = dict[tuple[str, int, str], list[Sample]]
 
+# What is asked of pgusher, and how near to the floor PgBouncer comes.
+RATE_RATIOS = [("pgusher", "pgbouncer"), ("pgusher", "direct")]
+COST_RATIOS = [("pgusher", "pgbouncer"), ("pgusher", "relay"), ("pgbouncer", "relay")]
+
+
+@dataclass
+class Table:
+    """One quantity, for the loads that measure it, by contestant; then ratios of it."""
+
+    title: str
+    measures: str
+    value: Callable[[Sample], float]
+    text: Callable[[list[Sample]], str]
+    ratios: list[tuple[str, str]]
+    direct: bool  # whether the server itself has the quantity, or only a proxy does
+
+
+def medians(value: Callable[[Sample], float], form: str) -> Callable[[list[Sample]], str]:
+    return lambda samples: format(median(map(value, samples)), form)
+
+
+def rate(sample: Sample) -> float:
+    return sample.rate
+
+
+def cpu(sample: Sample) -> float:
+    return sample.cpu
+
+
+def memory(sample: Sample) -> float:
+    return sample.memory
+
+
+def rate_and_latency(samples: list[Sample]) -> str:
+    return f"{median(map(rate, samples)):,.0f} · {median(sample.latency for sample in samples):.2f}"
+
+
+TABLES = [
+    Table("Transactions per second · latency in ms", "statements", rate, rate_and_latency, RATE_RATIOS, True),
+    Table("CPU µs per transaction", "statements", cpu, medians(cpu, ",.1f"), COST_RATIOS, False),
+    Table("COPY, MB/s", "copy", rate, medians(rate, ",.0f"), [], True),
+    Table("CPU ms per GB", "copy", cpu, medians(cpu, ",.1f"), COST_RATIOS, False),
+    Table("Memory, KiB per client", "memory", memory, medians(memory, ",.2f"), COST_RATIOS, False),
+    Table("Logins per second", "memory", rate, medians(rate, ",.0f"), RATE_RATIOS, False),
+    Table("CPU µs per login", "memory", cpu, medians(cpu, ",.1f"), COST_RATIOS, False),
+]
+
 
 def print_tables(loads: list[Load], contestants: list[Contestant], results: Results) -> None:
-    names = [contestant.name for contestant in contestants]
-    proxies = [name for name in names if name != "direct"]
-    ratios = comparisons(proxies)
-    for copy, rate_title, cost_title in [
-        (False, "Transactions per second · latency in ms", "CPU µs per transaction"),
-        (True, "COPY, MB/s", "CPU ms per GB"),
-    ]:
-        cases = [(load, count) for load in loads if load.is_copy() == copy for count in load.clients]
-        if cases:
-            print_table(rate_title, cases, names, [rates(*case, names, results) for case in cases])
-            columns = [*proxies, *(f"{ours} ÷ {theirs}" for ours, theirs in ratios)]
-            print_table(cost_title, cases, columns, [costs(*case, proxies, ratios, results) for case in cases])
+    for table in TABLES:
+        cases = [(load.name, count) for load in loads if load.measures == table.measures for count in load.clients]
+        measured = {name for load, count, name in results if (load, count) in cases}
+        names = [one.name for one in contestants if one.name in measured and (table.direct or one.name != "direct")]
+        ratios = [pair for pair in table.ratios if set(pair) <= set(names)]
+        if names:
+            print_table(table, cases, names, ratios, results)
 
 
-def comparisons(proxies: list[str]) -> list[tuple[str, str]]:
-    """What is asked of pgusher, and how near to the floor PgBouncer comes."""
-    asked = [("pgusher", "pgbouncer"), ("pgusher", "relay"), ("pgbouncer", "relay")]
-    return [(ours, theirs) for ours, theirs in asked if ours in proxies and theirs in proxies]
-
-
-def rates(load: Load, clients: int, names: list[str], results: Results) -> list[str]:
-    cells = []
-    for name in names:
-        samples = results[load.name, clients, name]
-        rate = f"{median(sample.rate for sample in samples):,.0f}"
-        latency = "" if load.is_copy() else f" · {median(sample.latency for sample in samples):.2f}"
-        cells.append(rate + latency)
-    return cells
-
-
-def costs(load: Load, clients: int, proxies: list[str], ratios: list[tuple[str, str]], results: Results) -> list[str]:
-    def of(name: str) -> list[float]:
-        return [sample.cpu for sample in results[load.name, clients, name]]
-
-    absolute = [f"{median(of(name)):,.1f}" for name in proxies]
-    relative = [f"{median(a / b for a, b in zip(of(ours), of(theirs))):.2f}" for ours, theirs in ratios]
-    return absolute + relative
-
-
-def print_table(title: str, cases: list[tuple[Load, int]], columns: list[str], rows: list[list[str]]) -> None:
-    print(f"\n**{title}**\n")
+def print_table(table: Table, cases: list[tuple[str, int]], names: list[str], ratios: list, results: Results) -> None:
+    print(f"\n**{table.title}**\n")
+    columns = [*names, *(f"{ours} ÷ {theirs}" for ours, theirs in ratios)]
     print("| load | clients | " + " | ".join(columns) + " |")
     print("| --- | ---: |" + " ---: |" * len(columns))
-    for (load, clients), cells in zip(cases, rows):
-        print(f"| {load.name} | {clients} | " + " | ".join(cells) + " |")
+    for case in cases:
+        samples = {name: results.get((*case, name), []) for name in names}
+        cells = [table.text(samples[name]) if samples[name] else "–" for name in names]
+        cells += [ratio(table.value, samples[ours], samples[theirs]) for ours, theirs in ratios]
+        print(f"| {case[0]} | {case[1]} | " + " | ".join(cells) + " |")
 
 
-def print_setting(arguments: list[str], direct: Contestant) -> None:
+def ratio(value: Callable[[Sample], float], ours: list[Sample], theirs: list[Sample]) -> str:
+    if not (ours and theirs):
+        return "–"
+    # CPU time comes in ticks, so that a short run may have none.
+    pairs = [(value(a), value(b)) for a, b in zip(ours, theirs)]
+    return f"{median(a / b if b else float('nan') for a, b in pairs):.2f}"
+
+
+def print_setting(arguments: list[str], direct: Contestant, pool_mode: str, loads: list[Load]) -> None:
     """The command, and what else the numbers depend on."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if "model name" in line), "?")
+    cpu_name = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if "model name" in line), "?")
     postgres = psql(direct, "\\pset format unaligned\n\\pset tuples_only on\nSHOW server_version").strip()
-    pgbouncer = subprocess.check_output([find_pgbouncer(), "--version"], text=True).splitlines()[0]
+    pgbouncer = pgbouncer_version()
     print(" ".join(["$ benches/side_by_side", *arguments]))
-    print(f"{os.cpu_count()} × {cpu}, Linux {platform.release()}, PostgreSQL {postgres}, {pgbouncer}")
+    print(f"{os.cpu_count()} × {cpu_name}, Linux {platform.release()}, PostgreSQL {postgres}, {pgbouncer}")
+    if prepares_in_session_mode(pool_mode) and any(load.name == "prepared" for load in loads):
+        print(f"prepared: {pgbouncer} cannot in transaction mode; its cells are of session mode, a server per client")
