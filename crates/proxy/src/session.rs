@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use identity::Identity;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
-use upstream::Lease;
+use upstream::{Lease, Want};
 use wire::startup::CancelRequest;
 use wire::stream::Stream;
 
@@ -35,7 +35,7 @@ pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit,
     let Some((client, seat, request, identity)) = Box::pin(enter(socket, &proxy, id, &peer)).await else { return };
     drop(login);
     debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
-    let visit = Visit::new(client, seat, &request, identity, &proxy);
+    let visit = Box::new(Visit::new(client, seat, &request, identity, &proxy));
     visit.run(&request, &peer, id).await;
 }
 
@@ -103,8 +103,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Lets the client in, serves it, and says what end it was.
-    async fn run(mut self, request: &Request, peer: &str, id: u64) {
-        let entered = self.enter(request).await;
+    async fn run(mut self: Box<Self>, request: &Request, peer: &str, id: u64) {
+        let entered = Box::pin(self.enter(request)).await;
         let in_order = entered.is_ok();
         if in_order {
             self.log_login(request, peer, id);
@@ -113,7 +113,7 @@ impl<'a> Visit<'a> {
             Ok(()) => self.serve(id).await,
             Err(error) => error,
         };
-        self.end(&error, in_order, id).await;
+        Box::pin(self.end(&error, in_order, id)).await;
     }
 
     /// Finds out what to tell the client of its session, and tells it that it is in. In session mode it has its server
@@ -189,11 +189,15 @@ impl<'a> Visit<'a> {
 
     /// A server, when the turn has come.
     async fn lease(&mut self) -> Result<Lease, Error> {
-        let Self { proxy, tenancy, relay, deadlines, .. } = self;
-        let want = tenancy.want(&relay.session().remembered)?;
-        if let Some(lease) = proxy.pools.try_lease(&want) {
-            return Ok(lease);
+        let want = self.tenancy.want(&self.relay.session().remembered)?;
+        match self.proxy.pools.try_lease(&want) {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.wait_in_line(want)).await,
         }
+    }
+
+    async fn wait_in_line(&mut self, want: Want<'a>) -> Result<Lease, Error> {
+        let Self { proxy, relay, deadlines, .. } = self;
         let (begun, waited) = (Instant::now(), proxy.pool.query_wait_timeout);
         let mut waiting = pin!(proxy.pools.lease(&want));
         let mut limit = pin!(sleep_until(begun + waited));
@@ -245,8 +249,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Parts client and server, and tells the client why, unless it has left.
-    async fn end(self, error: &Error, was_in: bool, id: u64) {
-        let Self { proxy, relay, registration, .. } = self;
+    async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) {
+        let Self { proxy, relay, registration, .. } = *self;
         let pins = relay.session().remembered.ever_pinned().to_string();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
         registration.end();
