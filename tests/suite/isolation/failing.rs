@@ -69,7 +69,8 @@ async fn nothing_runs_behind_a_discard_that_fails() {
         for (what, requests) in requests() {
             let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
             let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
-            run(&mut mallory, "CREATE TEMP TABLE t ()").await;
+            // Unseen, for what is seen is cleared out when its client leaves.
+            run(&mut mallory, "SELECT hide('CREATE TEMP TABLE t ()')").await;
             let schema = mallory.value("SELECT pg_my_temp_schema()::regnamespace").await;
             superuser.batch_execute(&format!("BEGIN; LOCK {schema}.t IN ACCESS SHARE MODE")).await.expect("a lock");
             let backend = mallory.backend().await;
