@@ -9,6 +9,7 @@ use upstream::{Address, ConnectConfig, Login, Parameters, Password, Server, Sett
 
 use crate::proxy::Proxy;
 use crate::raw::{Message, Raw};
+use crate::request::cancel;
 use crate::stage::Stage;
 use crate::wait;
 
@@ -46,6 +47,13 @@ impl Proxy {
         let mut raw = Raw::over(socket);
         raw.log_in(&token.to_string()).await;
         raw
+    }
+
+    /// Sends a cancel request with the body of a BackendKeyData and waits until the proxy hangs up. Nothing is said to it.
+    pub async fn cancel(&self, key: &[u8]) {
+        let mut connection = self.raw().await;
+        connection.send(&cancel(key)).await;
+        assert_eq!(connection.byte().await, None);
     }
 
     /// The most memory that the process has ever had resident, in bytes (`VmHWM`, proc(5)).

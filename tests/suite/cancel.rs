@@ -49,13 +49,6 @@ async fn log_in(proxy: &Proxy, token: &Token<'_>, minor: u32) -> (Raw, Vec<u8>) 
     (session, key.body)
 }
 
-/// Sends a cancel request and waits until the proxy hangs up. Nothing is said to it.
-async fn request(proxy: &Proxy, key: &[u8]) {
-    let mut connection = proxy.raw().await;
-    connection.send(&cancel(key)).await;
-    assert_eq!(connection.byte().await, None);
-}
-
 #[tokio::test]
 async fn a_driver_cancels_its_statement() {
     let stage = Stage::get();
@@ -78,7 +71,7 @@ async fn keys_have_four_bytes_in_protocol_3_0_and_thirty_two_in_3_2_and_both_can
     for (minor, size) in [(0, 4), (2, 32)] {
         let mut waiting = Waiting::begin(&proxy, 4200 + i64::from(minor), minor).await;
         assert_eq!(waiting.key.len(), 4 + size);
-        request(&proxy, &waiting.key).await;
+        proxy.cancel(&waiting.key).await;
         waiting.is_cancelled().await;
         assert_eq!(waiting.session.value("SELECT 'here'").await, "here");
     }
@@ -97,13 +90,13 @@ async fn a_request_with_any_other_key_does_nothing() {
     for bit in [0, 7, 128, 255] {
         let mut wrong = right.clone();
         wrong[4 + bit / 8] ^= 1 << (bit % 8);
-        request(&proxy, &wrong).await;
+        proxy.cancel(&wrong).await;
     }
-    request(&proxy, &[&others[..4], &right[4..]].concat()).await;
+    proxy.cancel(&[&others[..4], &right[4..]].concat()).await;
     for key in [&old[4..], &others[4..], &[0; 32], &right[4..8], &right[4..35], &[&right[4..], &[0]].concat()] {
-        request(&proxy, &[&process_id[..], key].concat()).await;
+        proxy.cancel(&[&process_id[..], key].concat()).await;
     }
-    request(&proxy, &old).await;
+    proxy.cancel(&old).await;
 
     waiting.goes_on().await;
 }
@@ -136,7 +129,7 @@ async fn a_cancel_hits_its_own_session_and_not_its_neighbour() {
     let mut alices = Waiting::begin(&proxy, 4500, 0).await;
     let bobs = Waiting::begin(&proxy, 4501, 0).await;
 
-    request(&proxy, &alices.key).await;
+    proxy.cancel(&alices.key).await;
 
     alices.is_cancelled().await;
     bobs.goes_on().await;
@@ -148,7 +141,7 @@ async fn a_cancel_of_a_session_that_does_nothing_does_nothing() {
     let proxy = Proxy::start(stage).await;
     let (mut session, key) = log_in(&proxy, &stage.token("alice"), 0).await;
 
-    request(&proxy, &key).await;
+    proxy.cancel(&key).await;
 
     assert_eq!(session.value("SELECT 'here'").await, "here");
 }
@@ -163,13 +156,13 @@ async fn a_cancel_travels_to_the_server_as_its_session_did() {
     for (lock, mode) in [(4600, "require"), (4601, "verify-full")] {
         let proxy = tls(Proxy::builder(stage), mode).start().await;
         let mut waiting = Waiting::begin(&proxy, lock, 0).await;
-        request(&proxy, &waiting.key).await;
+        proxy.cancel(&waiting.key).await;
         waiting.is_cancelled().await;
         stage.until_backend(waiting.backend, "pid IN (SELECT pid FROM pg_stat_ssl WHERE ssl)").await;
     }
     let sockets = Proxy::builder(stage).set("upstream.host", stage.postgres_sockets().display());
     let proxy = sockets.start().await;
     let mut waiting = Waiting::begin(&proxy, 4602, 0).await;
-    request(&proxy, &waiting.key).await;
+    proxy.cancel(&waiting.key).await;
     waiting.is_cancelled().await;
 }

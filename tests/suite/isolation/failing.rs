@@ -133,8 +133,8 @@ async fn nothing_runs_behind_a_remembered_setting_that_cannot_be_made_again() {
     }
 }
 
-/// FAILS, if not each time. Where the switch's last request itself is cancelled, a simple Query, Postgres does not skip what follows: the
-/// client's statement runs in a session whose claims were rolled back.
+/// Behind a simple Query that fails Postgres skips nothing. The one that ends a switch does nothing, and what comes before it
+/// is committed by then.
 #[tokio::test]
 async fn nothing_runs_as_nobody_where_a_cancel_hits_the_switch() {
     let stage = Stage::get();

@@ -1,7 +1,7 @@
 //! A cancel request reaches the statement of the client whose key it brings, whatever server that runs on, and never
 //! one of a client that has the server now.
 
-use pgusher_tests::request::{cancel, query};
+use pgusher_tests::request::query;
 use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
 
 use super::{pool_of, run};
@@ -12,13 +12,6 @@ async fn log_in(proxy: &Proxy, subject: &str) -> (Raw, Vec<u8>) {
     let greeting = session.log_in(&Stage::get().token(subject).to_string()).await;
     let key = greeting.into_iter().find(|message| message.tag == b'K').expect("a key to cancel with");
     (session, key.body)
-}
-
-/// Sends a cancel request and waits until the proxy hangs up.
-async fn request(proxy: &Proxy, key: &[u8]) {
-    let mut connection = proxy.raw().await;
-    connection.send(&cancel(key)).await;
-    assert_eq!(connection.byte().await, None);
 }
 
 /// Begins a statement on this backend that ends when the superuser unlocks.
@@ -48,7 +41,7 @@ async fn a_cancel_of_a_client_that_is_idle_or_waits_or_has_gone_hits_nobody() {
 
     for key in [&idles, &gones, &waitings] {
         for _ in 0..3 {
-            request(&proxy, key).await;
+            proxy.cancel(key).await;
         }
     }
 
@@ -71,7 +64,7 @@ async fn a_cancel_hits_the_right_one_of_two_that_have_changed_servers() {
         begin_waiting(&mut alice, 4701).await;
         begin_waiting(&mut bob, 4701).await;
 
-        request(&proxy, &key).await;
+        proxy.cancel(&key).await;
 
         let answer = alice.until_ready().await;
         assert!(answer.iter().any(|message| message.tag == b'E' && message.sqlstate() == "57014"), "{answer:?}");
@@ -91,7 +84,7 @@ async fn a_cancel_that_comes_too_late_hits_nobody() {
     let (asking, late) = (proxy.clone(), key.clone());
     let cancelling = tokio::spawn(async move {
         for _ in 0..100 {
-            request(&asking, &late).await;
+            asking.cancel(&late).await;
         }
     });
     let mut bob = proxy.session(&stage.token("bob")).await;
