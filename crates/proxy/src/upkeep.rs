@@ -11,7 +11,7 @@
 //! a client that clears its claims unseen, inside a function say, is nobody until it resets again, and nobody's is the
 //! least that anyone has.
 
-use upstream::{DefaultAccess, Flight, Names, Part, SessionInit};
+use upstream::{DefaultAccess, Flight, Part, SessionInit};
 use wire::owed::{Owed, TxStatus};
 
 use crate::effect::Change;
@@ -41,7 +41,7 @@ pub(crate) struct Upkeep {
     switch: Switch,
     claims: Claims,
     /// The startup parameters that are no longer set.
-    startup: Option<Names>,
+    startup: Vec<String>,
     /// Under way is what may change the session, or session init: the next request waits for its answer.
     doubtful: bool,
     /// Under way is session init.
@@ -56,7 +56,7 @@ impl Upkeep {
         Self {
             switch: if switch_sent { Switch::Sent } else { Switch::Done },
             claims: Claims::Kept,
-            startup: None,
+            startup: Vec::new(),
             doubtful: false,
             initializing: false,
             tentative: None,
@@ -93,22 +93,21 @@ impl Upkeep {
     /// A statement completed that changes the session: its command tag, and what is known of it.
     pub(crate) fn completed(&mut self, tag: &[u8], change: Option<&Change>, init: &SessionInit) {
         match change {
-            Some(Change::DiscardAll) => self.lose(Claims::LostWithEpoch, Some(Names::All), init),
+            Some(Change::DiscardAll) => self.lose(Claims::LostWithEpoch, init.startup(), init),
             Some(Change::DiscardPart) if tag.starts_with(b"DISCARD SEQUENCES") => {
-                self.lose(Claims::LostWithEpoch, None, init);
+                self.lose(Claims::LostWithEpoch, [], init);
             }
-            Some(Change::ResetAll) => self.lose(Claims::Lost, Some(Names::All), init),
-            Some(Change::Reset { name }) if init.sets(&String::from_utf8_lossy(name)) => {
-                let name = String::from_utf8_lossy(name).into_owned();
-                self.lose(Claims::Kept, Some(Names::Some(vec![name])), init);
-            }
+            Some(Change::ResetAll) => self.lose(Claims::Lost, init.startup(), init),
             Some(Change::Reset { name }) if name.starts_with(b"pgusher.") || name.starts_with(b"request.") => {
-                self.lose(Claims::LostWithEpoch, None, init);
+                self.lose(Claims::LostWithEpoch, [], init);
+            }
+            Some(Change::Reset { name }) => {
+                self.lose(Claims::Kept, init.startup().filter(|set| set.as_bytes() == &**name), init);
             }
             Some(_) => {}
             // Of what, nobody knows.
             None if tag.starts_with(b"RESET") || tag.starts_with(b"DISCARD") => {
-                self.lose(Claims::LostWithEpoch, Some(Names::All), init);
+                self.lose(Claims::LostWithEpoch, init.startup(), init);
             }
             None => {}
         }
@@ -118,7 +117,7 @@ impl Upkeep {
     pub(crate) fn rolled_back(&mut self, init: &SessionInit) {
         if let Some(part) = self.tentative.take() {
             let claims = if part.claims { Claims::Lost } else { Claims::Kept };
-            self.lose(claims, Some(part.startup), init);
+            self.lose(claims, part.startup.iter().map(String::as_str), init);
         }
     }
 
@@ -146,7 +145,7 @@ impl Upkeep {
 
     /// Whether something is to be set again.
     pub(crate) fn has_lost(&self) -> bool {
-        self.claims != Claims::Kept || self.startup.is_some()
+        self.claims != Claims::Kept || !self.startup.is_empty()
     }
 
     /// The flight to send now, if one is due: its frames, and the tags to note as owed.
@@ -160,8 +159,7 @@ impl Upkeep {
             (Claims::LostWithEpoch, TxStatus::Idle) => access,
             _ => DefaultAccess::ReadWrite,
         };
-        let claims = self.claims != Claims::Kept;
-        let part = Part { claims, startup: self.startup.take().unwrap_or(Names::Some(Vec::new())) };
+        let part = Part { claims: self.claims != Claims::Kept, startup: std::mem::take(&mut self.startup) };
         let flight = init.flight(&part, access);
         self.claims = Claims::Kept;
         self.tentative = Some(part).filter(|_| owed.status() == TxStatus::Open);
@@ -169,24 +167,15 @@ impl Upkeep {
         Some(flight)
     }
 
-    fn lose(&mut self, claims: Claims, startup: Option<Names>, init: &SessionInit) {
+    /// Where there are no claims, none can be lost.
+    fn lose<'a>(&mut self, claims: Claims, startup: impl IntoIterator<Item = &'a str>, init: &SessionInit) {
         if init.has_claims() {
             self.claims = self.claims.max(claims);
         }
-        self.startup = match (self.startup.take(), startup) {
-            (Some(Names::Some(mut lost)), Some(Names::Some(more))) => {
-                lost.extend(more);
-                Some(Names::Some(lost))
+        for name in startup {
+            if !self.startup.iter().any(|lost| lost == name) {
+                self.startup.push(name.to_owned());
             }
-            (Some(Names::All), _) | (_, Some(Names::All)) => Some(Names::All),
-            (lost, more) => lost.or(more),
-        };
-        // Nothing to set is nothing lost.
-        if matches!(&self.startup, Some(Names::All) if !init.has_startup()) {
-            self.startup = None;
-        }
-        if matches!(&self.startup, Some(Names::Some(names)) if names.is_empty()) {
-            self.startup = None;
         }
         if self.has_lost() {
             self.tentative = None;

@@ -62,27 +62,13 @@ pub struct SessionInit {
     writes: bool,
 }
 
-/// What of an init is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What of an init is to be done again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     /// The claims.
     pub claims: bool,
-    /// Of the client's startup parameters these.
-    pub startup: Names,
-}
-
-/// A choice of startup parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// All.
-    All,
-    /// Those with these names, in lower case.
-    Some(Vec<String>),
-}
-
-impl Part {
-    /// All of it.
-    pub const WHOLE: Self = Self { claims: true, startup: Names::All };
+    /// The startup parameters with these names.
+    pub startup: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -125,16 +111,9 @@ impl SessionInit {
         self.claims.is_some()
     }
 
-    /// Whether the client set something in its startup packet.
-    #[must_use]
-    pub fn has_startup(&self) -> bool {
-        self.startup.iter().next().is_some()
-    }
-
-    /// Whether the client set this in its startup packet.
-    #[must_use]
-    pub fn sets(&self, name: &str) -> bool {
-        self.startup.get(name).is_some()
+    /// The names of what the client set in its startup packet.
+    pub fn startup(&self) -> impl Iterator<Item = &str> {
+        self.startup.iter().map(|(name, _)| name)
     }
 
     /// The flight within a session. It must go out between transactions: where transactions only read by default, the
@@ -142,7 +121,10 @@ impl SessionInit {
     #[must_use]
     pub fn flight(&self, part: &Part, access: DefaultAccess) -> Flight {
         let mut batch = Batch::named(&self.name);
-        batch.init(self, part, access);
+        if part.claims {
+            batch.claims(self, access);
+        }
+        batch.startup(self.startup.iter().filter(|(name, _)| part.startup.iter().any(|chosen| chosen == name)));
         batch.end(frontend::sync, tag::SYNC)
     }
 }
@@ -162,17 +144,6 @@ fn call_for_claims(claims: &Claims<'_>, backend: Backend) -> Call {
     }
 }
 
-fn call_for_startup(startup: &Parameters, names: &Names) -> Option<Call> {
-    let chosen = startup.iter().filter(|(name, _)| match names {
-        Names::All => true,
-        Names::Some(names) => names.iter().any(|chosen| chosen == name),
-    });
-    let values: Vec<_> = chosen.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
-    let set = |first| format!("pg_catalog.set_config(${first}, ${}, false) IS NULL", first + 1);
-    let calls: Vec<_> = (1..=values.len()).step_by(2).map(set).collect();
-    (!calls.is_empty()).then(|| Call { sql: format!("SELECT {}", calls.join(", ")), values })
-}
-
 /// The flight between two sessions: `reset` does away with the one before, `init` begins the new one, and `settings`
 /// are the statements by which its client has set more since.
 #[must_use]
@@ -187,7 +158,8 @@ pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item 
         batch.run(SEED.as_bytes(), &[seed()]);
     }
     // The transaction may write already.
-    batch.init(init, &Part::WHOLE, DefaultAccess::ReadWrite);
+    batch.claims(init, DefaultAccess::ReadWrite);
+    batch.startup(init.startup.iter());
     settings.for_each(|statement| batch.run(statement, &[]));
     batch.run(b"COMMIT", &[]);
     batch.end(|bytes| frontend::query("", bytes).expect(WRITTEN), tag::QUERY)
@@ -219,20 +191,25 @@ impl<'a> Batch<'a> {
         Self { name, bytes: BytesMut::new(), requests: Vec::new(), commands: 0, ours: 0 }
     }
 
-    fn init(&mut self, init: &SessionInit, part: &Part, access: DefaultAccess) {
-        if let Some(claims) = init.claims.as_ref().filter(|_| part.claims) {
-            let wrapped = init.writes && access == DefaultAccess::ReadOnly;
-            if wrapped {
-                self.run(b"BEGIN READ WRITE", &[]);
-            }
-            self.run(claims.sql.as_bytes(), &claims.values);
-            if wrapped {
-                self.run(b"COMMIT", &[]);
-            }
+    fn claims(&mut self, init: &SessionInit, access: DefaultAccess) {
+        let Some(claims) = &init.claims else { return };
+        let wrapped = init.writes && access == DefaultAccess::ReadOnly;
+        if wrapped {
+            self.run(b"BEGIN READ WRITE", &[]);
         }
+        self.run(claims.sql.as_bytes(), &claims.values);
+        if wrapped {
+            self.run(b"COMMIT", &[]);
+        }
+    }
+
+    fn startup<'b>(&mut self, settings: impl Iterator<Item = (&'b str, &'b str)>) {
         self.ours = self.commands;
-        if let Some(startup) = call_for_startup(&init.startup, &part.startup) {
-            self.run(startup.sql.as_bytes(), &startup.values);
+        let values: Vec<_> = settings.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
+        let set = |first| format!("pg_catalog.set_config(${first}, ${}, false) IS NULL", first + 1);
+        let calls: Vec<_> = (1..=values.len()).step_by(2).map(set).collect();
+        if !calls.is_empty() {
+            self.run(format!("SELECT {}", calls.join(", ")).as_bytes(), &values);
         }
     }
 
@@ -281,6 +258,10 @@ mod tests {
     use crate::claims::Signer;
     use wire::frame::Header;
 
+    fn claims_alone() -> Part {
+        Part { claims: true, startup: Vec::new() }
+    }
+
     const PRIMARY: Backend = Backend { pid: 42, standby: false };
 
     fn init_of(claims: &Claims<'_>, backend: Backend) -> Result<SessionInit, Error> {
@@ -310,7 +291,7 @@ mod tests {
     fn a_flight_names_every_frame_in_it() {
         for mode in [signed(), ClaimsMode::Claims] {
             for access in [DefaultAccess::ReadWrite, DefaultAccess::ReadOnly] {
-                let flight = init(&mode).flight(&Part::WHOLE, access);
+                let flight = init(&mode).flight(&claims_alone(), access);
                 assert_eq!(tags(&flight.bytes), flight.requests);
                 assert_eq!(flight.requests.last(), Some(&tag::SYNC));
             }
@@ -319,7 +300,7 @@ mod tests {
 
     #[test]
     fn only_an_init_that_writes_brings_its_own_transaction() {
-        let size = |mode: &ClaimsMode, access| init(mode).flight(&Part::WHOLE, access).requests.len();
+        let size = |mode: &ClaimsMode, access| init(mode).flight(&claims_alone(), access).requests.len();
 
         assert_eq!(size(&signed(), DefaultAccess::ReadWrite), 6);
         assert_eq!(size(&signed(), DefaultAccess::ReadOnly), 16);
@@ -329,7 +310,7 @@ mod tests {
     #[test]
     fn the_same_init_sends_the_same_bytes_and_another_one_others() {
         let (one, other) = (init(&signed()), init(&signed()));
-        let bytes = |init: &SessionInit| init.flight(&Part::WHOLE, DefaultAccess::ReadWrite).bytes;
+        let bytes = |init: &SessionInit| init.flight(&claims_alone(), DefaultAccess::ReadWrite).bytes;
 
         assert_eq!(bytes(&one), bytes(&one));
         assert_ne!(bytes(&one), bytes(&other));

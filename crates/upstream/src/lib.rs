@@ -30,7 +30,7 @@ pub use address::Address;
 pub use cancel::{CancelTarget, CancelTicket};
 pub use claims::{Claims, ClaimsMode, Epoch, Signer};
 pub use error::{DatabaseError, Error, MethodError, Step, TlsError};
-pub use init::{Backend, DefaultAccess, Flight, Names, Part, SessionInit, switch};
+pub use init::{Backend, DefaultAccess, Flight, Part, SessionInit, switch};
 pub use login::{Login, Password};
 pub use parameters::{ParameterError, Parameters, fuzz_options};
 pub use pool::{Counts, Event, Happened, Holder, Holds, Lease, PoolConfig, Pools, Reuse, Tenant, Want};

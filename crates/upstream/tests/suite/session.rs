@@ -92,7 +92,8 @@ async fn a_reset_clears_the_claims_and_the_same_flight_sets_them_again() {
         query(&mut server, reset).await.unwrap();
         assert_eq!(value(&mut server, READ_CLAIMS).await, "", "{reset}");
 
-        let flight = server.init.as_ref().unwrap().flight(&Part::WHOLE, DefaultAccess::ReadWrite);
+        let flight =
+            server.init.as_ref().unwrap().flight(&Part { claims: true, startup: Vec::new() }, DefaultAccess::ReadWrite);
         send(&mut server, &flight.bytes).await.unwrap();
         assert_eq!(value(&mut server, READ_CLAIMS).await, CLAIMS, "{reset}");
     }
@@ -136,7 +137,8 @@ async fn signed_claims_name_the_user_again_after_every_reset() {
     let mut server = attempt.open().await.unwrap();
     for reset in ["", "RESET ALL", "DISCARD ALL", "DISCARD SEQUENCES"] {
         query(&mut server, reset).await.unwrap();
-        let flight = server.init.as_ref().unwrap().flight(&Part::WHOLE, DefaultAccess::ReadWrite);
+        let flight =
+            server.init.as_ref().unwrap().flight(&Part { claims: true, startup: Vec::new() }, DefaultAccess::ReadWrite);
         send(&mut server, &flight.bytes).await.unwrap();
         assert_eq!(value(&mut server, "SELECT auth.user_id()").await, "alice", "{reset}");
     }
