@@ -15,7 +15,7 @@ mod reader;
 mod word;
 
 pub use fuzz::fuzz_effects;
-pub(crate) use pins::{Cause, Pins};
+pub(crate) use pins::{Cause, Counts, Pins};
 pub(crate) use reader::Reader;
 
 /// What a text does to its session.

@@ -19,6 +19,7 @@ mod cancel;
 mod client;
 mod clock;
 mod deadlines;
+mod digest;
 mod effect;
 mod error;
 mod greeting;

@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use upstream::{Holds, Parameters, Tenant};
 use wire::owed::TxStatus;
 
-use crate::effect::{Cause, Change, Effects, Pins};
+use crate::digest::{Digest, digest};
+use crate::effect::{Cause, Change, Counts, Effects, Pins};
 
 /// What is kept for one client. More pins it.
 const MOST_SETTINGS: usize = 64;
@@ -22,8 +22,8 @@ pub(crate) const TAG_HEAD: usize = b"PREPARE TRANSACTION\0".len();
 /// The state of a client's session, as far as it outlives a transaction.
 #[derive(Debug)]
 pub(crate) struct Remembered {
-    identity: [u8; 32],
-    startup: [u8; 32],
+    /// Of the startup parameters.
+    startup: Digest,
     settings: Vec<Setting>,
     /// The settings as they will be if the transaction commits that is open.
     working: Option<Vec<Setting>>,
@@ -32,8 +32,8 @@ pub(crate) struct Remembered {
     expected: VecDeque<Change>,
     tenant: Tenant,
     pins: Pins,
-    /// All that there ever was in this session, for the log.
-    ever_pinned: Pins,
+    /// How often there was each reason in this session, for the log.
+    counts: Counts,
 }
 
 #[derive(Clone, Debug)]
@@ -44,25 +44,19 @@ struct Setting {
 
 impl Remembered {
     /// A session that begins: nothing is set but by its startup packet.
-    pub(crate) fn new(identity: [u8; 32], startup: &Parameters) -> Self {
-        let mut digest = Context::new(&SHA256);
-        for (name, value) in startup.iter() {
-            update(&mut digest, name.as_bytes());
-            update(&mut digest, value.as_bytes());
-        }
-        let state = finish(digest);
+    pub(crate) fn new(identity: Digest, startup: &Parameters) -> Self {
+        let texts = startup.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let state = digest(texts);
         let mut new = Self {
-            identity,
             startup: state,
             settings: Vec::new(),
             working: None,
             savepoints: false,
             expected: VecDeque::new(),
             tenant: Tenant { identity, state },
-            pins: Pins::default(),
-            ever_pinned: Pins::default(),
+            pins: Pins::NONE,
+            counts: Counts::default(),
         };
-        new.settle();
         // Where backslashes mean something in every string, texts are read wrongly.
         if startup.get("standard_conforming_strings").is_some() {
             new.pin(Cause::Setting.into());
@@ -90,14 +84,14 @@ impl Remembered {
         self.pins
     }
 
-    /// All reasons for which it ever had to.
-    pub(crate) fn ever_pinned(&self) -> Pins {
-        self.ever_pinned
+    /// How often it had to, and why.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
     }
 
     pub(crate) fn pin(&mut self, pins: Pins) {
         self.pins = self.pins.union(pins);
-        self.ever_pinned = self.ever_pinned.union(pins);
+        self.counts.add(pins);
     }
 
     /// What was sent to the server and changes settings, in the order in which its command tags will come.
@@ -147,7 +141,7 @@ impl Remembered {
             Some(Change::Nothing | Change::DiscardPart | Change::Deallocate(_)) => {}
             Some(Change::DiscardAll) => {
                 (self.settings, self.working) = (Vec::new(), None);
-                self.pins = Pins::default();
+                self.pins = Pins::NONE;
                 self.settle();
             }
             Some(Change::ResetAll) => self.working = Some(Vec::new()),
@@ -191,16 +185,21 @@ impl Remembered {
         None
     }
 
+    /// A tag tells what the text may not have.
     fn unseen(&mut self, cause: Cause) -> Option<Change> {
-        self.pin(cause.into());
+        if !self.pins.contains(cause) {
+            self.pin(cause.into());
+        }
         None
     }
 
     fn settle(&mut self) {
-        let mut digest = Context::new(&SHA256);
-        digest.update(&self.startup);
-        self.settings.iter().for_each(|setting| update(&mut digest, &setting.statement));
-        self.tenant = Tenant { identity: self.identity, state: finish(digest) };
+        let statements = self.settings.iter().map(|setting| &*setting.statement);
+        self.tenant.state = if self.settings.is_empty() {
+            self.startup
+        } else {
+            digest([&self.startup[..]].into_iter().chain(statements))
+        };
     }
 }
 
@@ -215,16 +214,6 @@ fn fits(change: &Change, tag: &[u8]) -> bool {
         Change::Deallocate(_) => tag.starts_with(b"DEALLOCATE"),
         Change::Nothing => tag.starts_with(b"SET") || tag.starts_with(b"RESET"),
     }
-}
-
-/// With its length, so that two texts are not one.
-fn update(digest: &mut Context, bytes: &[u8]) {
-    digest.update(&(bytes.len() as u64).to_be_bytes());
-    digest.update(bytes);
-}
-
-fn finish(digest: Context) -> [u8; 32] {
-    digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 #[cfg(test)]

@@ -251,7 +251,7 @@ impl<'a> Visit<'a> {
     /// Parts client and server, and tells the client why, unless it has left.
     async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) {
         let Self { proxy, relay, registration, .. } = *self;
-        let pins = relay.session().remembered.ever_pinned().to_string();
+        let pins = relay.session().remembered.counts().to_string();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
         registration.end();
         let (client, lease) = relay.part();

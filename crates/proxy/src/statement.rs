@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use aws_lc_rs::rand;
 
+use crate::digest::Digest;
 use crate::effect::Effects;
 
 /// A statement that a client has prepared.
@@ -41,7 +42,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Known {
     /// By the hash of identity and content.
-    statements: HashMap<u64, ([u8; 32], Weak<Statement>)>,
+    statements: HashMap<u64, (Digest, Weak<Statement>)>,
     /// When there are so many, those that nobody has any more are taken out.
     sweep_at: usize,
 }
@@ -82,7 +83,7 @@ impl Registry {
     }
 
     /// The statement of this identity with this content.
-    pub(crate) fn intern(&self, identity: &[u8; 32], content: &[u8], effects: Effects) -> Arc<Statement> {
+    pub(crate) fn intern(&self, identity: &Digest, content: &[u8], effects: Effects) -> Arc<Statement> {
         let kept = || OnceLock::from(Kept { content: content.into(), effects });
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = self.hasher.hash_one((identity, content));
@@ -100,7 +101,7 @@ impl Registry {
 
     /// Keeps servers' plans of this statement from being used by those who prepare it from now on: they get another
     /// number.
-    pub(crate) fn retire(&self, identity: &[u8; 32], statement: &Statement) {
+    pub(crate) fn retire(&self, identity: &Digest, statement: &Statement) {
         let Some(kept) = statement.kept.get() else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = self.hasher.hash_one((identity, &*kept.content));
@@ -123,7 +124,7 @@ impl Statement {
 }
 
 impl Known {
-    fn insert(&mut self, hash: u64, identity: &[u8; 32], statement: &Arc<Statement>) {
+    fn insert(&mut self, hash: u64, identity: &Digest, statement: &Arc<Statement>) {
         if self.statements.len() >= self.sweep_at {
             self.statements.retain(|_, (_, statement)| statement.strong_count() > 0);
             self.sweep_at = (self.statements.len() * 2).max(1024);

@@ -20,6 +20,7 @@ use wire::lane::Verdict;
 use wire::owed::Answer;
 
 use crate::config::PoolMode;
+use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::statement::{Kept, Registry, Statement};
 
@@ -38,7 +39,7 @@ const MOST_NAMED: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Statements {
     registry: Arc<Registry>,
-    identity: [u8; 32],
+    identity: Digest,
     /// Whether statements have names of ours.
     renames: bool,
     named: HashMap<Box<[u8]>, Arc<Statement>>,
@@ -63,7 +64,7 @@ struct Unnamed {
 }
 
 impl Statements {
-    pub(crate) fn new(registry: Arc<Registry>, identity: [u8; 32], mode: PoolMode) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, identity: Digest, mode: PoolMode) -> Self {
         Self {
             registry,
             identity,
@@ -95,7 +96,13 @@ impl Statements {
         let (name, content) = c_string(head)?;
         if name.is_empty() {
             let number = self.registry.next();
-            let content = effects.is_some().then(|| content.to_vec());
+            // Most often it takes the place of one that is as long.
+            let mut kept = self.unnamed.take().and_then(|old| old.content).unwrap_or_default();
+            self.bytes -= kept.len();
+            kept.clear();
+            kept.extend(content);
+            kept.shrink_to(2 * content.len());
+            let content = effects.is_some().then_some(kept);
             self.replace_unnamed(Some(Unnamed { number, content, effects: effects.unwrap_or_default() }));
             way.server.unnamed = Some(number);
             self.pending.push_back(Pending::Unnamed(number));

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::rand;
 use identity::Identity;
 use upstream::{Claims, Holder, Lease, Login, Parameters, SessionInit, Want};
 
 use crate::authenticate::Request;
 use crate::deadlines::last_moment;
+use crate::digest::{Digest, digest};
 use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::remembered::Remembered;
@@ -19,7 +19,7 @@ pub(crate) struct Tenancy<'a> {
     proxy: &'a Proxy,
     request: &'a Request,
     identity: Identity,
-    digest: [u8; 32],
+    digest: Digest,
     holder: Option<Holder>,
     startup: Arc<Parameters>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Tenancy<'a> {
 impl<'a> Tenancy<'a> {
     pub(crate) fn new(request: &'a Request, identity: Identity, proxy: &'a Proxy) -> Self {
         let startup = Arc::new(request.parameters.clone());
-        Self { proxy, request, digest: digest(&identity), holder: holder(&identity), identity, startup }
+        Self { proxy, request, digest: identity_digest(&identity), holder: holder(&identity), identity, startup }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -35,7 +35,7 @@ impl<'a> Tenancy<'a> {
     }
 
     /// Equal for those who may find in a session what the other has left there.
-    pub(crate) fn identity_digest(&self) -> [u8; 32] {
+    pub(crate) fn identity_digest(&self) -> Digest {
         self.digest
     }
 
@@ -87,26 +87,18 @@ impl<'a> Tenancy<'a> {
 }
 
 /// The token's claims, what they are good for, and until when. Clients without a token have nothing in common.
-fn digest(identity: &Identity) -> [u8; 32] {
-    let mut digest = [0; 32];
+fn identity_digest(identity: &Identity) -> Digest {
     let Some(claims) = identity.claims() else {
-        rand::fill(&mut digest).expect("the system has random bytes");
-        return digest;
+        let mut random = [0; 32];
+        rand::fill(&mut random).expect("the system has random bytes");
+        return random;
     };
     let expires = identity.expires().unwrap_or_default().to_string();
-    sum(&[identity.provider().unwrap_or_default(), identity.role(), &expires, claims])
+    digest([identity.provider().unwrap_or_default(), identity.role(), &expires, claims].map(str::as_bytes))
 }
 
 /// Subject and provider; nobody in particular without a token.
 fn holder(identity: &Identity) -> Option<Holder> {
-    identity.provider().map(|provider| sum(&[provider, identity.subject().unwrap_or_default()]))
-}
-
-fn sum(parts: &[&str]) -> [u8; 32] {
-    let mut digest = Context::new(&SHA256);
-    for part in parts {
-        digest.update(&(part.len() as u64).to_be_bytes());
-        digest.update(part.as_bytes());
-    }
-    digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    let subject = identity.subject().unwrap_or_default();
+    identity.provider().map(|provider| digest([provider, subject].map(str::as_bytes)))
 }

@@ -44,7 +44,7 @@ async fn what_a_session_has_made_is_there_in_its_next_transaction() {
         assert_ne!(client.backend().await, taken, "{sql}");
         run(&mut other, "COMMIT").await;
         drop(client);
-        crowd.proxy.logs(&format!("\"pins\":\"{cause}\"")).await;
+        crowd.proxy.logs(&format!("\"pins\":\"{cause} ")).await;
     }
     // In the stage's own database the crowd is in the way of a client that has nothing any more.
     let mut client = crowd.proxy.session(&stage.token("alice")).await;

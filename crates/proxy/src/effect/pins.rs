@@ -81,6 +81,10 @@ impl Pins {
         self == Self::NONE
     }
 
+    pub(crate) fn contains(self, cause: Cause) -> bool {
+        self.0 & Self::from(cause).0 != 0
+    }
+
     #[must_use]
     pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -91,7 +95,7 @@ impl Pins {
     }
 
     pub(crate) fn causes(self) -> impl Iterator<Item = Cause> {
-        Cause::ALL.into_iter().filter(move |&cause| self.0 & Self::from(cause).0 != 0)
+        Cause::ALL.into_iter().filter(move |&cause| self.contains(cause))
     }
 }
 
@@ -109,6 +113,31 @@ impl fmt::Display for Pins {
                 f.write_str(", ")?;
             }
             f.write_str(cause.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// How often there was each cause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts([u32; Cause::ALL.len()]);
+
+impl Counts {
+    pub(crate) fn add(&mut self, pins: Pins) {
+        for cause in pins.causes() {
+            let count = &mut self.0[cause as usize];
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
+/// The causes' names with their counts, and commas between them.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut comma = "";
+        for (cause, count) in Cause::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0) {
+            write!(f, "{comma}{} {count}", cause.name())?;
+            comma = ", ";
         }
         Ok(())
     }

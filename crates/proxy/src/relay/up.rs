@@ -6,7 +6,7 @@ use wire::message;
 use wire::owed::{Answer, Owed};
 
 use super::{Broken, Link, Session};
-use crate::effect::{self, Cause, Change, Effects, Reader};
+use crate::effect::{self, Cause, Change, Effects, Pins, Reader};
 use crate::statements::Way;
 
 /// How much of a Query or a Parse is looked at in one piece.
@@ -231,7 +231,8 @@ impl Up<'_> {
         if head.first() == Some(&0)
             && let Some(effects) = self.session.bound.take()
         {
-            self.sent(effects);
+            // What it pins was known when it was prepared.
+            self.sent(Effects { pins: Pins::NONE, ..effects });
         }
     }
 }

@@ -131,8 +131,24 @@ fn what_was_not_understood_pins_until_all_is_discarded() {
         let mut remembered = after(&[tag, "I"]);
         assert!(!remembered.pins().is_empty(), "{tag}");
         play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
-        assert!(remembered.pins().is_empty() && !remembered.ever_pinned().is_empty());
+        assert!(remembered.pins().is_empty() && remembered.counts().to_string().ends_with(" 1"));
     }
+}
+
+#[test]
+fn causes_are_counted() {
+    let trace = [
+        ">LISTEN a",
+        "<LISTEN",
+        "I",
+        ">SELECT nextval('s')",
+        "<SELECT 1",
+        "I",
+        ">SELECT nextval('s')",
+        "<SELECT 1",
+        "I",
+    ];
+    assert_eq!(after(&trace).counts().to_string(), "listen 1, sequence 2");
 }
 
 #[test]
