@@ -14,20 +14,18 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from harness.processes import accepts, free_port, start
 
 ROOT = Path(__file__).resolve().parents[3]
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 ROLE, LOGIN = "suite", "pgusher_suite"
 ISSUER, AUDIENCE = "https://issuer.test", "suites"
-READY_SECONDS = 60
 TOKEN_SECONDS = 24 * 3600
 # Suites that run twenty sessions at once, and tests that open a hundred.
 MAX_CONNECTIONS, POOL_SIZE = 250, 200
@@ -205,43 +203,6 @@ def base64url(text: bytes) -> bytes:
 def write_private(path: Path, content: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(content)
-
-
-def start(stack: ExitStack, log: Path, command: list, ready: Callable[[], bool], **options) -> subprocess.Popen:
-    """Starts a server and waits until it is ready. It gets a session of its own, so that Ctrl-C reaches only us and
-    everything ends in order."""
-    output = stack.enter_context(log.open("w"))
-    streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-    process = subprocess.Popen(list(map(str, command)), **streams, start_new_session=True, **options)
-    stack.callback(stop, process)
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"{command[0]} did not get ready:\n{log.read_text()}")
-        time.sleep(0.05)
-    return process
-
-
-def stop(process: subprocess.Popen) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def accepts(port: str) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", int(port)), timeout=1).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])
 
 
 def copy_tree(source: Path, destination: Path, account: Account) -> None:
