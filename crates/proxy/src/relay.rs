@@ -171,10 +171,10 @@ impl Relay {
         Ok(())
     }
 
-    fn link(&mut self, lease: Lease, init: Arc<SessionInit>, upkeep: Upkeep) {
+    fn link(&mut self, mut lease: Lease, init: Arc<SessionInit>, upkeep: Upkeep) {
         if !upkeep.is_switching() {
             let mut news = Vec::new();
-            update(&mut self.session.known, &lease.parameters, &mut news);
+            update(&mut self.session.known, &mut lease.parameters, &mut news);
             self.tell(&news);
         }
         self.link = Some(Link { lease, init, upkeep, up_closed: false, down_closed: None, spent: false });
@@ -245,11 +245,16 @@ impl Relay {
     /// Relays until the server is idle and need not stay.
     pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         self.pump(cx)?;
-        let lost = self.link.as_ref().is_some_and(|link| link.upkeep.has_lost());
-        if self.owed.is_idle() && self.is_quiet() && !self.session.keeps_server() && !lost {
+        if self.is_over() {
             return Poll::Ready(Ok(()));
         }
         self.has_left().map_or(Poll::Pending, |end| Poll::Ready(Err(end)))
+    }
+
+    /// The server is idle and need not stay.
+    fn is_over(&self) -> bool {
+        let lost = self.link.as_ref().is_some_and(|link| link.upkeep.has_lost());
+        self.owed.is_idle() && self.is_quiet() && !self.session.keeps_server() && !lost
     }
 
     /// Nothing is half-way in either direction.
@@ -294,7 +299,7 @@ impl Relay {
         loop {
             while self.pump_up(cx)? {}
             let held = self.must_wait();
-            while self.pump_down(cx)? {}
+            while self.pump_down(cx)? && !self.is_over() {}
             // What the server answered may let something go up: session init, or a request that had to wait. Nothing
             // else of the one depends on the other.
             let link = self.link.as_ref().expect("there is a server to relay with");
@@ -306,52 +311,52 @@ impl Relay {
         }
     }
 
-    /// Moves what there is. Whether it was something: then there may be more, and the socket must be asked until it
-    /// says that it will wake us.
+    /// Moves what there is. Whether there may be more: the client has to be asked until it says that it will wake us.
     fn pump_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut moved = false;
+        let full = self.up.is_full();
+        let mut more = false;
         if self.session.listening {
             match self.up.poll_fill(cx, &mut self.client) {
                 Poll::Ready(Ok(0)) => self.session.listening = false,
-                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Ok(_)) => more = true,
                 Poll::Ready(Err(error)) => return Err(End::ClientLost(error)),
                 Poll::Pending => {}
             }
         }
         if self.link.as_ref().is_some_and(|link| link.up_closed) {
-            return Ok(moved);
+            return Ok(more);
         }
         self.scan_up().map_err(End::ClientBroke)?;
         let link = self.link.as_mut().expect("there is a server to relay with");
         match self.up.poll_drain(cx, &mut link.lease.stream) {
-            Poll::Ready(Ok(written)) => moved |= written > 0,
+            Poll::Ready(Ok(written)) => more |= written > 0 && (full || self.up.has_unseen()),
             // It may have said why before it went: that is still to be read.
             Poll::Ready(Err(_)) => link.up_closed = true,
             Poll::Pending => {}
         }
-        Ok(moved)
+        Ok(more)
     }
 
     fn scan_up(&mut self) -> Result<(), Broken> {
         let link = self.link.as_mut().expect("there is a server to relay with");
-        if self.up.at_boundary() {
-            let access = default_access(&link.lease.parameters);
-            if let Some(flight) = link.upkeep.take_due(&self.owed, &link.init, access) {
-                self.send(&flight);
-            }
+        if self.up.at_boundary() && link.upkeep.is_due(&self.owed) {
+            let flight = link.upkeep.flight(&self.owed, &link.init, default_access(&link.lease.parameters));
+            self.send(&flight);
         }
         let Self { up, owed, session, link, .. } = self;
         let link = link.as_mut().expect("there is a server to relay with");
         up.scan_by(&mut up::Up { owed, session, link })
     }
 
+    /// The same in the other direction.
     fn pump_down(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut moved = false;
+        let full = self.down.is_full();
+        let mut more = false;
         let link = self.link.as_mut().expect("there is a server to relay with");
         if link.down_closed.is_none() {
             match self.down.poll_fill(cx, &mut link.lease.stream) {
                 Poll::Ready(Ok(0)) => link.down_closed = Some(None),
-                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Ok(_)) => more = true,
                 Poll::Ready(Err(error)) => link.down_closed = Some(Some(error)),
                 Poll::Pending => {}
             }
@@ -360,10 +365,10 @@ impl Relay {
         match self.down.poll_drain(cx, &mut self.client) {
             Poll::Ready(Ok(written)) => match self.link.as_mut().and_then(|link| link.down_closed.take()) {
                 Some(cause) => Err(self.server_end(cause)),
-                None => Ok(moved || written > 0),
+                None => Ok(more || written > 0 && (full || self.down.has_unseen())),
             },
             Poll::Ready(Err(error)) => Err(End::ClientLost(error)),
-            Poll::Pending => Ok(moved),
+            Poll::Pending => Ok(more),
         }
     }
 
@@ -394,10 +399,13 @@ impl Relay {
 }
 
 /// Tells a client that is in which values differ from those that it knows, and notes that it knows them now.
-fn update(known: &mut Option<Reported>, reported: &Reported, out: &mut Vec<u8>) {
-    let Some(known) = known.as_mut().filter(|known| !Arc::ptr_eq(known, reported) && *known != reported) else {
+fn update(known: &mut Option<Reported>, reported: &mut Reported, out: &mut Vec<u8>) {
+    let Some(known) = known.as_mut().filter(|known| !Arc::ptr_eq(known, reported)) else { return };
+    if known == reported {
+        // From now on the two share one list, which is found equal at a glance.
+        *reported = known.clone();
         return;
-    };
+    }
     let differ = reported.iter().filter(|pair| !known.contains(pair));
     differ.for_each(|(name, value)| message::parameter_status(out, name, value));
     *known = reported.clone();

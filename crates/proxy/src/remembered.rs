@@ -90,6 +90,9 @@ impl Remembered {
     }
 
     pub(crate) fn pin(&mut self, pins: Pins) {
+        if pins.is_empty() {
+            return;
+        }
         self.pins = self.pins.union(pins);
         self.counts.add(pins);
     }

@@ -18,6 +18,8 @@ use crate::remembered::Remembered;
 pub(crate) struct Tenancy<'a> {
     proxy: &'a Proxy,
     request: &'a Request,
+    /// None: the role is not served.
+    login: Option<&'a Login>,
     identity: Identity,
     digest: Digest,
     holder: Option<Holder>,
@@ -26,8 +28,15 @@ pub(crate) struct Tenancy<'a> {
 
 impl<'a> Tenancy<'a> {
     pub(crate) fn new(request: &'a Request, identity: Identity, proxy: &'a Proxy) -> Self {
-        let startup = Arc::new(request.parameters.clone());
-        Self { proxy, request, digest: identity_digest(&identity), holder: holder(&identity), identity, startup }
+        Self {
+            proxy,
+            request,
+            login: proxy.login(&request.role),
+            digest: identity_digest(&identity),
+            holder: holder(&identity),
+            identity,
+            startup: Arc::new(request.parameters.clone()),
+        }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -50,11 +59,10 @@ impl<'a> Tenancy<'a> {
     /// # Errors
     /// [`Error::NoRole`]
     pub(crate) fn want(&self, remembered: &Remembered) -> Result<Want<'a>, Error> {
-        let login: &Login = self.proxy.login(&self.request.role)?;
         Ok(Want {
             database: &self.request.database,
             role: &self.request.role,
-            login,
+            login: self.login.ok_or_else(|| Error::NoRole(self.request.role.clone()))?,
             tenant: remembered.tenant(),
             holder: self.holder,
         })

@@ -148,11 +148,8 @@ impl Upkeep {
         self.claims != Claims::Kept || !self.startup.is_empty()
     }
 
-    /// The flight to send now, if one is due: its frames, and the tags to note as owed.
-    pub(crate) fn take_due(&mut self, owed: &Owed, init: &SessionInit, access: DefaultAccess) -> Option<Flight> {
-        if !self.is_due(owed) {
-            return None;
-        }
+    /// The flight to send now that [one is due](Upkeep::is_due): its frames, and the tags to note as owed.
+    pub(crate) fn flight(&mut self, owed: &Owed, init: &SessionInit, access: DefaultAccess) -> Flight {
         // What binds claims to a server is written in a transaction. An open one cannot be made to write, and for the
         // claims alone need not be.
         let access = match (self.claims, owed.status()) {
@@ -164,7 +161,7 @@ impl Upkeep {
         self.claims = Claims::Kept;
         self.tentative = Some(part).filter(|_| owed.status() == TxStatus::Open);
         (self.doubtful, self.initializing) = (true, true);
-        Some(flight)
+        flight
     }
 
     /// Where there are no claims, none can be lost.

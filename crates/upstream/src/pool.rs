@@ -19,7 +19,7 @@ mod open;
 mod pick;
 mod role;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -174,8 +174,9 @@ struct Common {
 /// All pools.
 pub struct Pools {
     common: Arc<Common>,
-    /// Those with a server, or with somebody who waits for one: a client may name any database.
-    databases: RwLock<HashMap<Arc<str>, Arc<Database>>>,
+    /// Those with a server, or with somebody who waits for one: a client may name any database. Most often they are
+    /// few, and then a tree finds one sooner than a hash that withstands chosen names.
+    databases: RwLock<BTreeMap<Arc<str>, Arc<Database>>>,
 }
 
 impl Pools {

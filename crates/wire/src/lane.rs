@@ -156,7 +156,13 @@ impl Lane {
     ///
     /// # Panics
     /// If more is to be replaced than the judge has seen.
+    #[inline]
     pub fn scan_by<J: Judge>(&mut self, judge: &mut J) -> Result<(), J::Error> {
+        // Most often nothing has come since the last look.
+        if self.seen == self.end { Ok(()) } else { self.scan_unseen(judge) }
+    }
+
+    fn scan_unseen<J: Judge>(&mut self, judge: &mut J) -> Result<(), J::Error> {
         let mut patch = Vec::new();
         loop {
             self.pass(judge);
@@ -198,7 +204,19 @@ impl Lane {
     ///
     /// # Errors
     /// What the socket says.
+    #[inline]
     pub fn poll_drain<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<io::Result<usize>> {
+        if self.buffer.is_empty() && !self.unflushed {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_drain_buffer(cx, to)
+    }
+
+    fn poll_drain_buffer<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut W,
+    ) -> Poll<io::Result<usize>> {
         let mut written = 0;
         while self.sent < self.seen {
             let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer[self.sent..self.seen]))?;
@@ -251,6 +269,12 @@ impl Lane {
     #[must_use]
     pub fn ends_with(&self, bytes: &[u8]) -> bool {
         self.buffer[self.seen..self.end].ends_with(bytes)
+    }
+
+    /// There is no room to read into before something is written.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.end - self.sent >= CHUNK
     }
 
     /// Bytes wait to be judged.

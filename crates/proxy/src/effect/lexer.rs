@@ -2,10 +2,10 @@
 //! holds on to one name, or to the delimiter of one dollar-quoted string; texts are handed on piece by piece, their
 //! escapes taken away. No bytes are an error: what Postgres would refuse does nothing there.
 
-mod class;
+pub(super) mod class;
 mod text;
 
-use class::{CLASS, Class, end_of_word, is_of_number};
+use class::{CLASS, Class, end_of_number, end_of_word};
 
 /// How much of a name is kept. Postgres cuts names at 63 bytes, so that one of this size is too long.
 pub(super) const MOST_NAME: usize = 64;
@@ -286,9 +286,8 @@ impl Lexer {
     }
 
     fn number(&mut self, part: &[u8], at: &mut usize) -> Option<Token> {
-        let end = part[*at..].iter().position(|&byte| !is_of_number(byte));
-        *at = end.map_or(part.len(), |end| *at + end);
-        end.map(|_| self.mark(b'0'))
+        *at = end_of_number(part, *at);
+        (*at < part.len()).then(|| self.mark(b'0'))
     }
 
     /// What was taken for the beginning of something is a token by itself.

@@ -3,6 +3,7 @@
 use super::{Change, Reader, effects};
 
 mod changes;
+mod glance;
 mod parts;
 mod pinning;
 

@@ -149,6 +149,28 @@ static LETTERS: [Letter; 256] = {
     letters
 };
 
+/// By first letter: a bit for each length that a word that matters has.
+static LENGTHS_THAT_MATTER: [u64; 256] = {
+    let mut lengths = [0; 256];
+    let mut index = 0;
+    while index < WORDS.len() {
+        let (word, meaning) = (WORDS[index].0.as_bytes(), WORDS[index].1);
+        if meaning.is_cause() {
+            lengths[word[0] as usize] |= 1 << word.len();
+            lengths[word[0].to_ascii_uppercase() as usize] = lengths[word[0] as usize];
+        }
+        index += 1;
+    }
+    let mut index = 0;
+    while index < BEGINNINGS.len() {
+        let word = BEGINNINGS[index].0.as_bytes();
+        lengths[word[0] as usize] |= u64::MAX << word.len();
+        lengths[word[0].to_ascii_uppercase() as usize] = lengths[word[0] as usize];
+        index += 1;
+    }
+    lengths
+};
+
 impl Word {
     /// What an unquoted word means.
     #[inline]
@@ -174,6 +196,50 @@ impl Word {
             |start: &str| word.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
         let found = known.or_else(|| BEGINNINGS.iter().find(|(start, _)| begins(start)));
         found.map_or(Self::Other, |&(_, word)| word)
+    }
+
+    /// Whether a statement with this word may have effects, where all others in it don't matter: most words have a
+    /// meaning only beside one that matters.
+    #[inline]
+    pub(super) fn matters(word: &[u8]) -> bool {
+        let Some(&first) = word.first() else { return false };
+        // Hardly any passes here.
+        word.len() < 64
+            && (LENGTHS_THAT_MATTER[usize::from(first)] >> word.len()) & 1 == 1
+            && Self::find(word).is_cause()
+    }
+
+    const fn is_cause(self) -> bool {
+        !matches!(
+            self,
+            Self::Other
+                | Self::As
+                | Self::Begin
+                | Self::Else
+                | Self::Execute
+                | Self::Explain
+                | Self::Format
+                | Self::Function
+                | Self::Global
+                | Self::Grant
+                | Self::Hold
+                | Self::Insert
+                | Self::Into
+                | Self::Language
+                | Self::Local
+                | Self::Loop
+                | Self::Merge
+                | Self::PlPgSql
+                | Self::Procedure
+                | Self::Replace
+                | Self::Revoke
+                | Self::Sql
+                | Self::Then
+                | Self::Transaction
+                | Self::True
+                | Self::Update
+                | Self::With
+        )
     }
 
     /// In the body of a function a statement begins behind these.

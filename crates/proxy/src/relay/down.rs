@@ -113,7 +113,7 @@ impl Down<'_> {
             return verdict(answer);
         }
         upkeep.switched();
-        update(&mut self.session.known, &lease.parameters, patch);
+        update(&mut self.session.known, &mut lease.parameters, patch);
         Verdict::Patch(header.frame_size() as usize)
     }
 

@@ -1,7 +1,7 @@
 //! The books of one database: who has which place, who waits, which servers are idle. Everything here happens under
 //! one lock and at once; what takes time is noted as an [`Effect`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub(super) enum Use {
 
 pub(super) struct Books {
     config: PoolConfig,
-    pools: HashMap<Arc<str>, Pool>,
+    pools: BTreeMap<Arc<str>, Pool>,
     holders: Holders,
     next_ticket: Ticket,
     /// Pools for whose lines something may have changed.
@@ -44,7 +44,7 @@ impl Books {
         Self {
             holders: Holders::new(config.max_identity_servers),
             config,
-            pools: HashMap::new(),
+            pools: BTreeMap::new(),
             next_ticket: 0,
             stirred: VecDeque::new(),
             effects: Vec::new(),
@@ -241,7 +241,7 @@ impl Books {
     }
 
     /// The pool of a place that is taken.
-    fn entered<'a>(pools: &'a mut HashMap<Arc<str>, Pool>, role: &Arc<str>) -> &'a mut Pool {
+    fn entered<'a>(pools: &'a mut BTreeMap<Arc<str>, Pool>, role: &Arc<str>) -> &'a mut Pool {
         pools.get_mut(role).expect("a pool is there as long as one of its places is taken")
     }
 

@@ -2,7 +2,7 @@
 
 /// What a byte is where a token may begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub(in crate::effect) enum Class {
     Space,
     Word,
     Digit,
@@ -14,7 +14,7 @@ pub(super) enum Class {
     Mark,
 }
 
-pub(super) static CLASS: [Class; 256] = {
+pub(in crate::effect) static CLASS: [Class; 256] = {
     let mut classes = [Class::Mark; 256];
     let mut byte = 0;
     while byte < classes.len() {
@@ -46,12 +46,19 @@ static IS_OF_WORD: [bool; 256] = {
     table
 };
 
-pub(super) fn is_of_number(byte: u8) -> bool {
-    byte != b'$' && IS_OF_WORD[usize::from(byte)]
+/// Where the number ends that goes on at `from`, with all that is glued to it.
+pub(in crate::effect) fn end_of_number(part: &[u8], from: usize) -> usize {
+    let ends = |&byte: &u8| byte == b'$' || !IS_OF_WORD[usize::from(byte)];
+    part[from..].iter().position(ends).map_or(part.len(), |end| from + end)
 }
 
 /// Where the word ends that goes on at `from`.
 #[inline]
-pub(super) fn end_of_word(part: &[u8], from: usize) -> usize {
-    part[from..].iter().position(|&byte| !IS_OF_WORD[usize::from(byte)]).map_or(part.len(), |end| from + end)
+pub(in crate::effect) fn end_of_word(part: &[u8], from: usize) -> usize {
+    // By hand: words are shorter than what a search over an iterator takes to begin.
+    let mut end = from;
+    while end < part.len() && IS_OF_WORD[usize::from(part[end])] {
+        end += 1;
+    }
+    end
 }
