@@ -29,6 +29,7 @@ mod refusals;
 mod relay;
 mod resets;
 mod roles;
+mod setup;
 mod shutdown;
 mod sslmode;
 mod startup;
