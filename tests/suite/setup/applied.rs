@@ -54,6 +54,26 @@ async fn a_secret_that_is_there_is_used_as_it_is() {
 }
 
 #[tokio::test]
+async fn where_nobody_is_asked_for_a_password_a_superuser_still_sees_whether_it_is_right() {
+    let lab = Lab::with(&["host all all 127.0.0.1/32 trust"]).await;
+    lab.apply_as(As::Boss, &[]).await;
+    let set = "SELECT string_agg(rolpassword, ' ') FROM pg_authid WHERE rolname ~ '^pgusher_'";
+    let superuser = lab.superuser().await;
+    let before = value(&superuser, set).await;
+    assert!(before.is_some());
+
+    assert_eq!(lab.setup_as(As::Superuser, &["--verify"]).await.code, Some(0));
+    lab.apply_as(As::Superuser, &[]).await;
+
+    assert_eq!(value(&superuser, set).await, before);
+    assert_eq!(lab.setup_as(As::Boss, &["--verify"]).await.code, Some(0), "nobody else can tell");
+    superuser.batch_execute("ALTER ROLE pgusher_anonymous PASSWORD 'x'").await.expect("another password");
+    let told = lab.setup_as(As::Superuser, &["--verify"]).await;
+    assert!(told.out.contains("password of role pgusher_anonymous"), "{told:?}");
+    lab.close().await;
+}
+
+#[tokio::test]
 async fn nothing_is_done_unasked() {
     let lab = Lab::new().await;
     let before = lab.dump().await;

@@ -49,11 +49,21 @@ pub(super) struct Serving {
 
 impl Lab {
     pub(super) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// One with these lines in front of the others in `pg_hba.conf`.
+    pub(super) async fn with(hba: &[&str]) -> Self {
         let directory = Scratch::new("tests").expect("a directory");
         let programs = std::env::var_os("PGUSHER_TEST_PG_BIN").map(PathBuf::from);
         let programs = Programs::find(programs.as_deref()).expect("Postgres is installed");
         let settings = vec![("fsync".into(), "off".into())];
-        let options = Options { password: "superuser".into(), settings, ..Options::default() };
+        let options = Options {
+            password: "superuser".into(),
+            settings,
+            hba: hba.iter().map(|line| (*line).to_owned()).collect(),
+            ..Options::default()
+        };
         let home = directory.path().join("postgres");
         let postgres = Postgres::start(&programs, &home, &options).await.expect("Postgres");
         let key = SigningKey::generate(Algorithm::ES256).expect("a key");
