@@ -208,8 +208,11 @@ impl Stage {
 }
 
 /// A static is never dropped: this removes the directory when standard input closes, which it does however the process
-/// ends. Again while Postgres, which goes at the same moment, still writes in it.
-fn sweep_at_exit(directory: &Path) -> Child {
+/// ends. Again while Postgres, which goes at the same moment, still writes in it. Keep the child, and its pipe with it.
+///
+/// # Panics
+/// Without a shell.
+pub fn sweep_at_exit(directory: &Path) -> Child {
     let script = r#"read -r line; until rm -rf -- "$0" 2>/dev/null; do sleep 1; done"#;
     let sweeper = Command::new("/bin/sh").args(["-c", script]).arg(directory).stdin(Stdio::piped()).spawn();
     sweeper.expect("a shell")

@@ -106,6 +106,7 @@ async fn verify_lists_what_differs_and_changes_nothing() {
             "~ function auth.user_id()",
         ),
         ("ALTER TABLE auth.keys DISABLE ROW LEVEL SECURITY", "~ table auth.keys"),
+        ("ALTER TABLE auth.keys ALTER ipad SET STATISTICS 100", "~ table auth.keys"),
         (
             "SET ROLE boss; REVOKE anonymous FROM pgusher_anonymous; RESET ROLE",
             "+ membership of pgusher_anonymous in anonymous",

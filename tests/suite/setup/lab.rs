@@ -1,16 +1,18 @@
 //! What setup starts from: a Postgres that knows nothing of us, with a superuser and with an owner who has only
 //! `CREATEROLE`, and a configuration without its secrets.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use jsonwebtoken::Algorithm;
-use pgusher::demo::home::{Scratch, write_private};
+use pgusher::demo::home::{Scratch, random_hex, write_private};
 use pgusher::demo::issuer::Issuer;
 use pgusher::demo::keys::SigningKey;
 use pgusher::demo::postgres::{Options, Postgres};
 use pgusher::demo::programs::Programs;
-use pgusher_tests::{Stage, binary, now, wait};
+use pgusher_tests::{binary, now, sweep_at_exit, wait};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -55,12 +57,12 @@ impl Lab {
 
     /// One with these lines in front of the others in `pg_hba.conf`.
     pub(super) async fn with(hba: &[&str]) -> Self {
-        static TEMPLATE: OnceCell<PathBuf> = OnceCell::const_new();
+        static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
 
         let directory = Scratch::new("tests").expect("a directory");
         let programs = std::env::var_os("PGUSHER_TEST_PG_BIN").map(PathBuf::from);
         let programs = Programs::find(programs.as_deref()).expect("Postgres is installed");
-        let template = TEMPLATE.get_or_init(|| make_template(&programs)).await;
+        let template = &TEMPLATE.get_or_init(|| Template::make(&programs)).await.home;
         let home = directory.path().join("postgres");
         let copied = told(Command::new("cp").arg("-a").args([template, &home])).await;
         assert_eq!(copied.code, Some(0), "{copied:?}");
@@ -242,17 +244,28 @@ fn options() -> Options {
     Options { password: "superuser".into(), settings: vec![("fsync".into(), "off".into())], ..Options::default() }
 }
 
-/// A cluster to copy, which is quicker than to make one: with the owner and the database.
-async fn make_template(programs: &Programs) -> PathBuf {
-    let home = Stage::get().files().join("template");
-    let postgres = Postgres::start(programs, &home, &Options { keep: true, ..options() }).await.expect("Postgres");
-    let superuser = connect(postgres.port(), "postgres", "superuser", "postgres").await.expect("a connection");
-    for statement in ["CREATE ROLE boss LOGIN CREATEROLE PASSWORD 'boss'", "CREATE DATABASE app OWNER boss"] {
-        superuser.batch_execute(statement).await.expect(statement);
+/// A cluster to copy, which is quicker than to make one: with the owner and the database. It goes with the process.
+struct Template {
+    home: PathBuf,
+    _sweeper: Child,
+}
+
+impl Template {
+    async fn make(programs: &Programs) -> Self {
+        let directory = std::env::temp_dir().join(format!("pgusher-tests-{}", random_hex(8)));
+        std::fs::create_dir(&directory).expect("a directory");
+        std::fs::set_permissions(&directory, Permissions::from_mode(0o711)).expect("Postgres passes");
+        let sweeper = sweep_at_exit(&directory);
+        let home = directory.join("postgres");
+        let postgres = Postgres::start(programs, &home, &Options { keep: true, ..options() }).await.expect("Postgres");
+        let superuser = connect(postgres.port(), "postgres", "superuser", "postgres").await.expect("a connection");
+        for statement in ["CREATE ROLE boss LOGIN CREATEROLE PASSWORD 'boss'", "CREATE DATABASE app OWNER boss"] {
+            superuser.batch_execute(statement).await.expect(statement);
+        }
+        drop(superuser);
+        postgres.stop().await.expect("Postgres ends");
+        Self { home, _sweeper: sweeper }
     }
-    drop(superuser);
-    postgres.stop().await.expect("Postgres ends");
-    home
 }
 
 impl From<std::process::Output> for Told {
@@ -287,7 +300,5 @@ pub(super) async fn refusal(client: &Client, sql: &str) -> String {
 
 /// Whether only its owner may read a file.
 pub(super) fn is_private(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-
     std::fs::metadata(path).expect("a file").permissions().mode() & 0o777 == 0o600
 }
