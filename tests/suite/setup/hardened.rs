@@ -51,7 +51,7 @@ async fn a_session_has_nothing_against_another_and_users_notice_nothing() {
 }
 
 #[tokio::test]
-async fn an_owner_who_is_no_superuser_does_what_he_can_and_is_told_the_rest() {
+async fn an_owner_who_is_no_superuser_is_told_what_was_skipped() {
     let lab = Lab::new().await;
 
     let told = lab.apply_as(As::Boss, &["--harden"]).await;
