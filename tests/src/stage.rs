@@ -208,8 +208,11 @@ impl Stage {
 }
 
 /// A static is never dropped: this removes the directory when standard input closes, which it does however the process
-/// ends. Again while Postgres, which goes at the same moment, still writes in it.
-fn sweep_at_exit(directory: &Path) -> Child {
+/// ends. Again while Postgres, which goes at the same moment, still writes in it. Keep the child, and its pipe with it.
+///
+/// # Panics
+/// Without a shell.
+pub fn sweep_at_exit(directory: &Path) -> Child {
     let script = r#"read -r line; until rm -rf -- "$0" 2>/dev/null; do sleep 1; done"#;
     let sweeper = Command::new("/bin/sh").args(["-c", script]).arg(directory).stdin(Stdio::piped()).spawn();
     sweeper.expect("a shell")
@@ -221,7 +224,12 @@ async fn set_up(postgres: &Postgres, files: &Path) {
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     write_private(&files.join("claims.secret"), &hex).expect("a file");
     let logins = ROLES.map(|role| (role, format!("pgusher_{role}"), random_hex(16)));
-    let roles = logins.each_ref().map(|(role, login, password)| ServedRole { role, login, password });
+    let verifiers = logins.each_ref().map(|(.., password)| sql::scram_verifier(password));
+    let roles = [0, 1].map(|index| ServedRole {
+        role: logins[index].0,
+        login: &logins[index].1,
+        verifier: Some(&verifiers[index]),
+    });
     database::set_up(postgres, "owner", &key, &roles).await.expect("a database");
     for (role, _, password) in &logins {
         write_private(&files.join(format!("{role}.password")), password).expect("a file");

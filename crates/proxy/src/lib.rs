@@ -10,7 +10,9 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod listener;
+pub mod owner;
 pub mod serve;
+pub mod setup;
 
 mod admission;
 mod alarm;
