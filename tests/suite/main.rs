@@ -28,6 +28,7 @@ mod refusals;
 mod relay;
 mod resets;
 mod roles;
+mod same_role;
 mod shutdown;
 mod sslmode;
 mod startup;
