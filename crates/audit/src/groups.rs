@@ -1,0 +1,67 @@
+//! The catalogue: a check for each group of the database, and all rules.
+
+use crate::check::Check;
+use crate::rule::Rule;
+
+mod attributes;
+
+/// The checks of a database, in the order of the report.
+#[rustfmt::skip]
+static CHECKS: &[&Check] = &[
+    &attributes::CHECK,
+];
+
+/// The rules that no check of a database looks for.
+#[rustfmt::skip]
+static OTHERS: &[&[Rule]] = &[
+];
+
+/// The checks of a database, in the order of the report.
+pub fn checks() -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().copied()
+}
+
+/// Every rule.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    OTHERS.iter().copied().chain(checks().map(|check| check.rules)).flatten()
+}
+
+/// The rule of this id.
+#[must_use]
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    rules().find(|rule| rule.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_is_in_kebab_case_and_there_once() {
+        let ids: Vec<_> = rules().map(|rule| rule.id).collect();
+        for (index, id) in ids.iter().enumerate() {
+            assert!(!ids[..index].contains(id), "{id} is there twice");
+            let word =
+                |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+            assert!(id.split('-').all(word), "{id} is not in kebab case");
+        }
+    }
+
+    #[test]
+    fn every_rule_says_what_it_is_about_and_why_in_one_sentence() {
+        for rule in rules() {
+            assert!(!rule.what.is_empty() && !rule.what.ends_with('.'), "{}", rule.id);
+            assert!(rule.why.ends_with('.') && !rule.why.contains(". "), "{}", rule.id);
+        }
+    }
+
+    #[test]
+    fn the_rules_of_a_check_are_of_its_group_and_in_its_query() {
+        for check in checks() {
+            for rule in check.rules {
+                assert_eq!(rule.group, check.group, "{}", rule.id);
+                assert!(check.sql.contains(&format!("'{}'", rule.id)), "no row of {:?} is {}", check.group, rule.id);
+            }
+        }
+    }
+}
