@@ -4,6 +4,9 @@ use crate::check::Check;
 use crate::rule::Rule;
 
 mod attributes;
+mod configuration;
+
+pub use configuration::CLAIMS_FORGEABLE;
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
@@ -13,7 +16,8 @@ static CHECKS: &[&Check] = &[
 
 /// The rules that no check of a database looks for.
 #[rustfmt::skip]
-static OTHERS: &[&[Rule]] = &[
+static OTHERS: &[&Rule] = &[
+    &CLAIMS_FORGEABLE,
 ];
 
 /// The checks of a database, in the order of the report.
@@ -23,7 +27,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 
 /// Every rule.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    OTHERS.iter().copied().chain(checks().map(|check| check.rules)).flatten()
+    OTHERS.iter().copied().chain(checks().flat_map(|check| check.rules))
 }
 
 /// The rule of this id.
