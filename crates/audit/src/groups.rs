@@ -4,11 +4,25 @@ use crate::check::Check;
 use crate::rule::Rule;
 
 mod attributes;
+mod children;
+mod create;
+mod defaults;
+mod grant_options;
+mod memberships;
+mod ownership;
+mod tables;
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
 static CHECKS: &[&Check] = &[
     &attributes::CHECK,
+    &memberships::CHECK,
+    &ownership::CHECK,
+    &create::CHECK,
+    &tables::CHECK,
+    &defaults::CHECK,
+    &grant_options::CHECK,
+    &children::CHECK,
 ];
 
 /// The rules that no check of a database looks for.
