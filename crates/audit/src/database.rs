@@ -76,9 +76,13 @@ pub async fn audit(
     let roles: Vec<_> = served.roles.iter().map(|served| served.role.as_str()).collect();
     let logins: Vec<_> = served.roles.iter().map(|served| served.login.as_str()).collect();
     let tables: Vec<_> = served.allowed_tables.iter().map(|table| qualified(table)).collect();
-    let parameters: [&(dyn ToSql + Sync); 4] = [&roles, &logins, &tables, &served.claims_are_verified];
+    let seats =
+        transaction.prepare_typed(include_str!("../sql/seats.sql"), &[Type::TEXT_ARRAY, Type::TEXT_ARRAY]).await?;
+    let seats = transaction.query(&seats, &[&roles, &logins]).await?;
+    let seats: Vec<String> = seats.iter().map(|row| row.get(0)).collect();
+    let parameters: [&(dyn ToSql + Sync); 5] = [&roles, &logins, &tables, &served.claims_are_verified, &seats];
     // Said rather than inferred, so that a query need not use them all.
-    let types = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL];
+    let types = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY];
     let mut report = Report::default();
     for check in checks {
         let statement = transaction.prepare_typed(check.sql, &types).await?;

@@ -4,7 +4,14 @@ use crate::check::Check;
 use crate::rule::Rule;
 
 mod attributes;
+mod children;
 mod configuration;
+mod create;
+mod defaults;
+mod grant_options;
+mod memberships;
+mod ownership;
+mod tables;
 
 pub use configuration::CLAIMS_FORGEABLE;
 
@@ -12,6 +19,13 @@ pub use configuration::CLAIMS_FORGEABLE;
 #[rustfmt::skip]
 static CHECKS: &[&Check] = &[
     &attributes::CHECK,
+    &memberships::CHECK,
+    &ownership::CHECK,
+    &create::CHECK,
+    &tables::CHECK,
+    &defaults::CHECK,
+    &grant_options::CHECK,
+    &children::CHECK,
 ];
 
 /// The rules that no check of a database looks for.

@@ -2,7 +2,7 @@
 
 use pgusher_audit::{Finding, Group, Level, Report, checks};
 
-use crate::fixture::{Fixture, fixture};
+use crate::fixture::{Fixture, fixture, version};
 
 /// Statements that break a rule, and the finding that this must give. All texts may have the fixture's names in braces.
 pub(crate) struct Fault {
@@ -72,17 +72,21 @@ pub(crate) async fn try_harmless(statements: &[&str]) {
     for statements in statements {
         let fixture = fixture().await;
         fixture.run(statements).await;
-        let findings = fixture.report().await.findings;
-        assert!(findings.is_empty(), "after {statements}: {findings:#?}");
+        assert_eq!(told(&fixture.report().await), [""; 0], "after {statements}");
     }
 }
 
+/// The findings, for an assertion's message.
+pub(crate) fn told(report: &Report) -> Vec<String> {
+    let line = |finding: &Finding| format!("{}: {}: {}", finding.rule.id, finding.subject, finding.evidence);
+    report.findings.iter().map(line).collect()
+}
+
 async fn try_one(fault: &Fault) {
-    let fixture = fixture().await;
-    let version: String = fixture.admin.query_one("SHOW server_version_num", &[]).await.unwrap().get(0);
-    if !fault.versions.contains(&version.parse().unwrap()) {
+    if !fault.versions.contains(&version().await) {
         return;
     }
+    let fixture = fixture().await;
     let told = async || fault.told_in(&fixture, &fixture.report().await);
     assert!(told().await.is_none(), "{} is told of a clean database", fault.rule);
 

@@ -37,6 +37,12 @@ pub(crate) async fn fixture() -> Fixture {
     fixture
 }
 
+/// The server's version, as in `150018`.
+pub(crate) async fn version() -> i32 {
+    let row = cluster().await.admin("postgres").await.query_one("SHOW server_version_num", &[]).await.unwrap();
+    row.get::<_, String>(0).parse().unwrap()
+}
+
 /// The server of all tests, its database `clean` with the schema `auth`.
 async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();

@@ -6,6 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test that unwraps fails that test")]
 
 mod attributes;
+mod children;
 mod clean;
+mod create;
+mod defaults;
 mod fault;
 mod fixture;
+mod grant_options;
+mod memberships;
+mod ownership;
+mod tables;
