@@ -50,6 +50,36 @@ async fn a_role_that_no_policy_holds_is_not_served() {
 }
 
 #[tokio::test]
+async fn a_login_with_more_than_its_one_membership_is_not_used() {
+    let stage = Stage::get();
+    let actor = Actor::new(stage).await;
+    let role = &actor.role;
+    let script = format!("CREATE ROLE other_{role}; GRANT other_{role} TO login_{role}");
+    stage.superuser().await.batch_execute(&script).await.expect("a superuser may");
+
+    let mut refused = Proxy::builder(stage).tables(&actor.table).spawn().await;
+
+    assert_eq!(refused.exit_code().await, Some(78));
+    refused.logs(&format!("login-has-other-role: role login_{role}: ")).await;
+    refused.logs(&format!("REVOKE other_{role} FROM login_{role}")).await;
+}
+
+#[tokio::test]
+async fn a_login_that_owns_something_in_a_database_that_is_served_is_not_used() {
+    let stage = Stage::get();
+    let actor = Actor::new(stage).await;
+    let (database, superuser) = stage.bare_database().await;
+    let script = format!("CREATE TABLE mine (); ALTER TABLE mine OWNER TO login_{}", actor.role);
+    superuser.batch_execute(&script).await.expect("a superuser may");
+
+    let builder = Proxy::builder(stage).tables(&actor.table);
+    let mut refused = builder.set("upstream.databases", format!("neondb,{database}")).spawn().await;
+
+    assert_eq!(refused.exit_code().await, Some(78));
+    refused.logs(&format!("client-owns: role login_{}: ", actor.role)).await;
+}
+
+#[tokio::test]
 async fn what_is_accepted_by_its_id_is_served_and_told() {
     let stage = Stage::get();
     let actor = Actor::new(stage).await;
