@@ -9,11 +9,15 @@ mod configuration;
 mod create;
 mod defaults;
 mod grant_options;
+mod issuers;
 mod memberships;
 mod ownership;
 mod tables;
+mod tls;
 
 pub use configuration::CLAIMS_FORGEABLE;
+pub use issuers::issuers;
+pub use tls::{Encryption, tls};
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
@@ -32,6 +36,19 @@ static CHECKS: &[&Check] = &[
 #[rustfmt::skip]
 static OTHERS: &[&Rule] = &[
     &CLAIMS_FORGEABLE,
+    &issuers::UNREACHABLE,
+    &issuers::NO_KEYS,
+    &issuers::KEY_SKIPPED,
+    &issuers::OTHER_ISSUER,
+    &issuers::OTHER_KEYS,
+    &issuers::CLOCK,
+    &issuers::NO_AUDIENCE,
+    &tls::UNREADABLE,
+    &tls::EXPIRED,
+    &tls::NOT_YET,
+    &tls::EXPIRES,
+    &tls::NAMELESS,
+    &tls::UNVERIFIED,
 ];
 
 /// The checks of a database, in the order of the report.
