@@ -22,6 +22,7 @@ mod limits;
 mod login;
 mod logs;
 mod oidc;
+mod owner;
 mod pooling;
 mod readme;
 mod refusals;

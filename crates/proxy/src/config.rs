@@ -37,6 +37,8 @@ pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
 pub use server::{Databases, Upstream};
 
+pub(crate) use server::tls_to;
+
 use report::Report;
 use roles::Role;
 use section::{Placed, Reading, Section};
