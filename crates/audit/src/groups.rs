@@ -5,12 +5,15 @@ use crate::rule::Rule;
 
 mod attributes;
 mod children;
+mod configuration;
 mod create;
 mod defaults;
 mod grant_options;
 mod memberships;
 mod ownership;
 mod tables;
+
+pub use configuration::CLAIMS_FORGEABLE;
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
@@ -27,7 +30,8 @@ static CHECKS: &[&Check] = &[
 
 /// The rules that no check of a database looks for.
 #[rustfmt::skip]
-static OTHERS: &[&[Rule]] = &[
+static OTHERS: &[&Rule] = &[
+    &CLAIMS_FORGEABLE,
 ];
 
 /// The checks of a database, in the order of the report.
@@ -37,7 +41,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 
 /// Every rule.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    OTHERS.iter().copied().chain(checks().map(|check| check.rules)).flatten()
+    OTHERS.iter().copied().chain(checks().flat_map(|check| check.rules))
 }
 
 /// The rule of this id.

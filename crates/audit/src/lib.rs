@@ -16,5 +16,5 @@ mod rule;
 pub use check::{Check, Reach};
 pub use database::{Report, Served, ServedRole, Unseen};
 pub use finding::{Finding, Place};
-pub use groups::{checks, rule, rules};
+pub use groups::{CLAIMS_FORGEABLE, checks, rule, rules};
 pub use rule::{Group, Level, Rule};

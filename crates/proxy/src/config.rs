@@ -22,6 +22,7 @@ mod pool;
 mod provider;
 mod report;
 mod roles;
+mod safety;
 mod secret;
 mod section;
 mod server;
@@ -35,6 +36,7 @@ pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
 pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
+pub use safety::Safety;
 pub use server::{Databases, Upstream};
 
 pub(crate) use server::tls_to;
@@ -68,6 +70,8 @@ pub struct Config {
     pub pool: Pool,
     /// Limits of one session.
     pub session: Session,
+    /// What the audit at start and later may find.
+    pub safety: Safety,
     /// Threads.
     pub runtime: Runtime,
     /// Log lines.
@@ -107,6 +111,7 @@ impl Config {
         let anonymous = read_anonymous(&mut root);
         let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
+        let safety = safety::read(root.section("safety"));
         let runtime = limits::read_runtime(root.section("runtime"));
         let log = limits::read_log(root.section("log"));
         root.finish();
@@ -130,6 +135,7 @@ impl Config {
             anonymous: anonymous.map(|role| role.value),
             pool,
             session,
+            safety,
             runtime,
             log,
         })

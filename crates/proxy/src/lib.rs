@@ -13,6 +13,7 @@ pub mod listener;
 pub mod owner;
 pub mod serve;
 
+mod admin;
 mod admission;
 mod alarm;
 mod authenticate;
@@ -24,6 +25,7 @@ mod digest;
 mod effect;
 mod error;
 mod greeting;
+mod guard;
 mod handshake;
 mod proxy;
 mod relay;

@@ -49,10 +49,14 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => CONFIG,
-            Self::Start(error) if !matches!(**error, StartError::Worker(_)) => UNAVAILABLE,
+            Self::Start(error) => match **error {
+                StartError::Unsafe(_) => CONFIG,
+                StartError::Issuer { .. } | StartError::Upstream { .. } => UNAVAILABLE,
+                StartError::Admin { .. } | StartError::Worker(_) => FAILED,
+            },
             Self::Unavailable => UNAVAILABLE,
             Self::Demo(error) => error.exit_code(),
-            Self::Start(_) | Self::Io { .. } | Self::Refused => FAILED,
+            Self::Io { .. } | Self::Refused => FAILED,
         }
     }
 }
