@@ -228,7 +228,12 @@ async fn set_up(postgres: &Postgres, files: &Path) {
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     write_private(&files.join("claims.secret"), &hex).expect("a file");
     let logins = ROLES.map(|role| (role, format!("pgusher_{role}"), random_hex(16)));
-    let roles = logins.each_ref().map(|(role, login, password)| ServedRole { role, login, password });
+    let verifiers = logins.each_ref().map(|(.., password)| sql::scram_verifier(password));
+    let roles = [0, 1].map(|index| ServedRole {
+        role: logins[index].0,
+        login: &logins[index].1,
+        verifier: Some(&verifiers[index]),
+    });
     database::set_up(postgres, "owner", &key, &roles).await.expect("a database");
     for (role, _, password) in &logins {
         write_private(&files.join(format!("{role}.password")), password).expect("a file");

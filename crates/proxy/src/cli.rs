@@ -1,4 +1,4 @@
-//! The command line: `pgusher serve | demo | token | config`. The argument types are here, one per command, already
+//! The command line: `pgusher serve | setup | demo | token | config`. The argument types are here, one per command, already
 //! parsed to what they mean; `run` calls what stands behind them, and `failure` has the exit codes.
 
 use std::io::Write;
@@ -25,6 +25,7 @@ Exit codes:
 Try it:
   pgusher demo                  everything at once on this machine, with lines to paste
   pgusher config check          is proxy.toml right?
+  pgusher setup                 print the SQL that makes the database fit for it
   pgusher serve                 run the proxy";
 
 /// Runs this process's command to its end. Failures are told on standard error.
@@ -57,6 +58,11 @@ pub struct Cli {
 pub enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(ConfigArgs),
+    /// Print or apply the SQL that makes a database fit for the proxy
+    ///
+    /// By default it prints a script for psql: the schema `auth` or the extension, the roles of the configuration and
+    /// their logins. Everything can be run again and changes nothing then.
+    Setup(SetupArgs),
     /// Start a throwaway Postgres, an issuer, tables with Row-Level Security and the proxy
     ///
     /// Prints lines to paste and runs until Ctrl-C; then everything is removed, except what --data keeps.
@@ -94,6 +100,118 @@ pub struct ConfigArgs {
     /// Set one key over file and environment, as in `--set pool.default_pool_size=50`
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// `pgusher setup`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = AFTER_SETUP_HELP)]
+pub struct SetupArgs {
+    /// What else to print.
+    #[command(subcommand)]
+    pub command: Option<SetupCommand>,
+    /// Where the roles and the claims are configured.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The database, as its owner: postgres://OWNER@HOST/DATABASE?sslmode=…; what it leaves out is as in [upstream], and
+    /// a password may come from PGPASSWORD or ~/.pgpass
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Show what would change in the database, ask, and do it
+    #[arg(long, requires = "url")]
+    pub apply: bool,
+    /// Do it without asking
+    #[arg(long, requires = "apply")]
+    pub yes: bool,
+    /// Make the files of missing secrets when printing; --apply does so anyway
+    #[arg(long, conflicts_with_all = ["apply", "task"])]
+    pub write_secrets: bool,
+    /// Let the roles read and write all tables of this schema, and those that you make in it later
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["rotate_key", "retire_keys"])]
+    pub schema: Option<String>,
+    /// Take from PUBLIC what sessions could use against each other, such as pg_terminate_backend
+    #[arg(long, conflicts_with_all = ["rotate_key", "retire_keys"])]
+    pub harden: bool,
+    /// Undo what the same arguments make
+    #[arg(long, group = "task")]
+    pub remove: bool,
+    /// Compare the database with what the same arguments would make; exit code 2 if it differs
+    #[arg(long, group = "task", requires = "url", conflicts_with = "apply")]
+    pub verify: bool,
+    /// Put a new signing key into the database, beside the old one, and into its file
+    #[arg(long, group = "task", requires = "apply")]
+    pub rotate_key: bool,
+    /// Retire every signing key but that of the file
+    #[arg(long, group = "task", requires = "apply")]
+    pub retire_keys: bool,
+}
+
+const AFTER_SETUP_HELP: &str = "\
+Examples:
+  pgusher setup --write-secrets | psql \"$OWNER_URL\"
+  pgusher setup --apply --url \"$OWNER_URL\"
+  pgusher setup rls --table todos --owner-column user_id | psql \"$OWNER_URL\"";
+
+/// What `pgusher setup` is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupTask {
+    /// Make what the configuration needs.
+    Make,
+    /// Undo that.
+    Remove,
+    /// Compare.
+    Verify,
+    /// A new signing key.
+    RotateKey,
+    /// The end of the old ones.
+    RetireKeys,
+}
+
+impl SetupArgs {
+    /// The task; of the flags for one at most one is given.
+    #[must_use]
+    pub fn task(&self) -> SetupTask {
+        match (self.remove, self.verify, self.rotate_key, self.retire_keys) {
+            (true, ..) => SetupTask::Remove,
+            (_, true, ..) => SetupTask::Verify,
+            (_, _, true, _) => SetupTask::RotateKey,
+            (.., true) => SetupTask::RetireKeys,
+            _ => SetupTask::Make,
+        }
+    }
+}
+
+/// `pgusher setup …`
+#[derive(Debug, Subcommand)]
+pub enum SetupCommand {
+    /// Print the policies of a table whose rows have an owner
+    Rls(RlsArgs),
+}
+
+/// `pgusher setup rls`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pgusher setup rls --table app.todos --owner-column user_id | psql \"$OWNER_URL\"")]
+pub struct RlsArgs {
+    /// The table, as in SQL: todos, app.todos or app.\"Todos\"
+    #[arg(long, value_name = "NAME", value_parser = parse::table)]
+    pub table: TableName,
+    /// The column that has its owner's id, a text as auth.user_id() returns it
+    #[arg(long, value_name = "NAME")]
+    pub owner_column: String,
+    /// The role that the policies are for
+    #[arg(long, default_value = "authenticated")]
+    pub role: String,
+    /// The column is a uuid: compare it with auth.uid()
+    #[arg(long)]
+    pub uuid: bool,
+}
+
+/// The name of a table, with its schema or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    /// The schema.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: String,
 }
 
 /// `pgusher demo`

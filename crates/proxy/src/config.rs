@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use identity::ProviderConfig;
-use upstream::{ClaimsMode, Login};
+use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
 mod limits;
@@ -26,6 +26,7 @@ mod safety;
 mod secret;
 mod section;
 mod server;
+mod setup;
 mod tree;
 
 #[cfg(test)]
@@ -37,8 +38,11 @@ pub use overrides::Overrides;
 pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
 pub use safety::Safety;
+pub use secret::{Secret, SecretPlace};
 pub use server::{Databases, Upstream};
+pub use setup::{ClaimsSetup, ClaimsWord, RoleSetup, SetupConfig};
 
+pub(crate) use secret::signing_key;
 pub(crate) use server::tls_to;
 
 use report::Report;
@@ -130,7 +134,7 @@ impl Config {
             tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
             upstream: upstream?,
             claims: claims?,
-            roles: roles.into_iter().map(|role| (role.value.name, role.value.login)).collect(),
+            roles: roles.into_iter().map(|role| role.value.login()).collect(),
             providers,
             anonymous: anonymous.map(|role| role.value),
             pool,
@@ -173,7 +177,7 @@ fn read_anonymous(root: &mut Section<'_>) -> Option<Placed<String>> {
 }
 
 /// Every role that somebody can ask for has a login, and the other way round.
-fn check_roles(root: &Section<'_>, roles: &[Placed<Role>], wanted: &[Placed<String>]) {
+fn check_roles(root: &Section<'_>, roles: &[Placed<Role<Password>>], wanted: &[Placed<String>]) {
     let report = root.reading.report;
     let names = || roles.iter().map(|role| role.value.name.as_str());
     for wanted in wanted.iter().filter(|wanted| !names().any(|name| name == wanted.value)) {

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod listener;
 pub mod owner;
 pub mod serve;
+pub mod setup;
 
 mod admin;
 mod admission;

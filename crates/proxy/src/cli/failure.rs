@@ -5,9 +5,13 @@ use std::io;
 use crate::config::ConfigErrors;
 use crate::demo;
 use crate::serve::StartError;
+use crate::setup::{self, Blame};
 
 /// The codes besides 0 and clap's 2 for wrong usage. 69 and 78 are `EX_UNAVAILABLE` and `EX_CONFIG` of sysexits.h.
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+/// Of commands that compare: it differs.
+const DIFFERS: u8 = 2;
 const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 
@@ -23,6 +27,9 @@ pub(super) enum Failure {
     /// The demo failed.
     #[error(transparent)]
     Demo(Box<demo::Error>),
+    /// The setup of a database failed.
+    #[error(transparent)]
+    Setup(Box<setup::Error>),
     /// The system refused something.
     #[error("cannot {action}: {source}")]
     Io { action: String, source: io::Error },
@@ -41,6 +48,8 @@ impl Failure {
             Self::Refused | Self::Unavailable => None,
             // A list that stands for itself.
             Self::Config(errors) => Some(errors.to_string()),
+            Self::Setup(error) if matches!(**error, setup::Error::Config(_)) => Some(error.to_string()),
+            Self::Setup(error) if matches!(**error, setup::Error::Differs) => None,
             Self::Demo(error) if matches!(**error, demo::Error::Config(_)) => Some(error.to_string()),
             other => Some(format!("error: {other}")),
         }
@@ -56,6 +65,13 @@ impl Failure {
             },
             Self::Unavailable => UNAVAILABLE,
             Self::Demo(error) => error.exit_code(),
+            Self::Setup(error) => match error.blame() {
+                Blame::Usage => USAGE,
+                Blame::Config => CONFIG,
+                Blame::Unavailable => UNAVAILABLE,
+                Blame::Differs => DIFFERS,
+                Blame::Failed => FAILED,
+            },
             Self::Io { .. } | Self::Refused => FAILED,
         }
     }
@@ -70,6 +86,12 @@ impl From<StartError> for Failure {
 impl From<demo::Error> for Failure {
     fn from(error: demo::Error) -> Self {
         Self::Demo(Box::new(error))
+    }
+}
+
+impl From<setup::Error> for Failure {
+    fn from(error: setup::Error) -> Self {
+        Self::Setup(Box::new(error))
     }
 }
 

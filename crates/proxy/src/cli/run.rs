@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use identity::Verifier;
+use sql::OwnedTable;
 use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
@@ -12,15 +13,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 use super::failure::{Failure, failed_to};
-use super::{Command, ConfigArgs, ConfigCommand, DemoArgs, ExplainArgs, TokenCommand, explain};
+use super::{Command, ConfigArgs, ConfigCommand, DemoArgs, ExplainArgs, RlsArgs, SetupCommand, TokenCommand, explain};
 use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::listener::Listener;
 use crate::proxy::Stop;
-use crate::{demo, serve};
+use crate::{demo, serve, setup};
 
 pub(super) fn execute(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve_until_stopped(args),
+        Command::Setup(args) => match &args.command {
+            Some(SetupCommand::Rls(table)) => print(&policies(table)),
+            None => Ok(runtime()?.block_on(setup::run(args))?),
+        },
         Command::Demo(args) => run_demo(args),
         Command::Token(TokenCommand::Mint(args)) => print(&format!("{}\n", demo::mint(args)?)),
         Command::Token(TokenCommand::Explain(args)) => explain_token(args),
@@ -50,6 +55,17 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
     // There are people in front of a demo, even if they keep its lines in a file.
     start_log(&Log { format: LogFormat::Text, level: LevelFilter::INFO });
     Ok(runtime()?.block_on(demo::run(args))?)
+}
+
+fn policies(args: &RlsArgs) -> String {
+    let table = OwnedTable {
+        schema: args.table.schema.as_deref(),
+        table: &args.table.table,
+        column: &args.owner_column,
+        uuid: args.uuid,
+        role: &args.role,
+    };
+    table.script()
 }
 
 fn check(args: &ConfigArgs) -> Result<(), Failure> {
