@@ -13,7 +13,7 @@ mod memberships;
 mod ownership;
 mod tables;
 
-pub use configuration::CLAIMS_FORGEABLE;
+pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
@@ -32,6 +32,8 @@ static CHECKS: &[&Check] = &[
 #[rustfmt::skip]
 static OTHERS: &[&Rule] = &[
     &CLAIMS_FORGEABLE,
+    &CONFIG_ERROR,
+    &CONFIG_WARNING,
 ];
 
 /// The checks of a database, in the order of the report.
