@@ -10,10 +10,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served, ServedRole};
+use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
-use upstream::ClaimsMode;
 
 use crate::config::{Config, Safety};
 use crate::owner::connect_as;
@@ -48,15 +47,8 @@ pub struct Unsafe(Vec<Finding>);
 
 impl Guard {
     pub(crate) fn new(config: &Config) -> Self {
-        let role =
-            |(role, login): (&String, &upstream::Login)| ServedRole { role: role.clone(), login: login.user.clone() };
-        let served = Served {
-            roles: config.roles.iter().map(role).collect(),
-            allowed_tables: Vec::new(),
-            claims_are_verified: !matches!(config.claims, ClaimsMode::Claims),
-        };
         let databases = config.upstream.databases.known().map(str::to_owned).collect();
-        Self { served, databases, safety: config.safety.clone(), seen: Mutex::default() }
+        Self { served: config.served(), databases, safety: config.safety.clone(), seen: Mutex::default() }
     }
 
     /// The audit at start.

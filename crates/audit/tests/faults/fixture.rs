@@ -29,7 +29,7 @@ pub(crate) async fn fixture() -> Fixture {
     for role in ["{role}", "{anonymous}"] {
         let role = fixture.named(role);
         let login = format!("pgusher_{role}");
-        let served = sql::ServedRole { role: &role, login: &login, password: "unused" };
+        let served = sql::ServedRole { role: &role, login: &login, verifier: None };
         fixture.admin.batch_execute(&served.sql()).await.unwrap();
         fixture.served.roles.push(ServedRole { role, login });
     }
