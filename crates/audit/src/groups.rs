@@ -15,7 +15,7 @@ mod ownership;
 mod tables;
 mod tls;
 
-pub use configuration::CLAIMS_FORGEABLE;
+pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
 pub use issuers::issuers;
 pub use tls::{Encryption, tls};
 
@@ -49,6 +49,8 @@ static OTHERS: &[&Rule] = &[
     &tls::EXPIRES,
     &tls::NAMELESS,
     &tls::UNVERIFIED,
+    &CONFIG_ERROR,
+    &CONFIG_WARNING,
 ];
 
 /// The checks of a database, in the order of the report.

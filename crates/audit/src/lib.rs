@@ -12,9 +12,11 @@ pub mod database;
 mod finding;
 mod groups;
 mod rule;
+mod sheet;
 
 pub use check::{Check, Reach};
 pub use database::{Report, Served, ServedRole, Unseen};
 pub use finding::{Finding, Place};
-pub use groups::{CLAIMS_FORGEABLE, Encryption, checks, issuers, rule, rules, tls};
+pub use groups::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Encryption, checks, issuers, rule, rules, tls};
 pub use rule::{Group, Level, Rule};
+pub use sheet::{Colour, Sheet};

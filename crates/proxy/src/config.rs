@@ -11,10 +11,12 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use audit::{Served, ServedRole};
 use identity::ProviderConfig;
 use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
+mod encryption;
 mod limits;
 mod listen;
 mod overrides;
@@ -42,6 +44,7 @@ pub use secret::{Secret, SecretPlace};
 pub use server::{Databases, Upstream};
 pub use setup::{ClaimsSetup, ClaimsWord, RoleSetup, SetupConfig};
 
+pub(crate) use encryption::Encryption;
 pub(crate) use secret::signing_key;
 pub(crate) use server::tls_to;
 
@@ -98,6 +101,16 @@ impl Config {
         });
         let warnings = report.finish()?;
         Ok((config.expect("a reader that has no value has reported an error"), warnings))
+    }
+
+    /// What an audit is told of it.
+    pub(crate) fn served(&self) -> Served {
+        let role = |(role, login): (&String, &Login)| ServedRole { role: role.clone(), login: login.user.clone() };
+        Served {
+            roles: self.roles.iter().map(role).collect(),
+            allowed_tables: Vec::new(),
+            claims_are_verified: !matches!(self.claims, ClaimsMode::Claims),
+        }
     }
 
     /// Every table is read before the first error ends it.

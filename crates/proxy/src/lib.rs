@@ -19,6 +19,7 @@ mod admission;
 mod alarm;
 mod authenticate;
 mod cancel;
+mod check;
 mod client;
 mod clock;
 mod deadlines;
