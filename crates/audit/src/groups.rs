@@ -84,4 +84,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_docs_list_every_rule_as_it_is() {
+        let docs = include_str!("../../../docs/check.md");
+        let row = |rule: &Rule| format!("| `{}` | {} | {} | {} |", rule.id, rule.level, rule.what, rule.why);
+        let mut expected: Vec<_> = rules().collect();
+        expected.sort_by_key(|rule| rule.group);
+        let expected: Vec<_> = expected.into_iter().map(row).collect();
+        let written: Vec<_> = docs.lines().filter(|line| is_rule(line)).collect();
+        assert_eq!(written, expected, "docs/check.md should have these rows:\n{}", expected.join("\n"));
+    }
+
+    /// Rows of other tables have fewer cells.
+    fn is_rule(line: &str) -> bool {
+        line.starts_with("| `") && line.matches(" | ").count() == 3
+    }
 }
