@@ -9,11 +9,15 @@ mod configuration;
 mod create;
 mod defaults;
 mod grant_options;
+mod issuers;
 mod memberships;
 mod ownership;
 mod tables;
+mod tls;
 
 pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
+pub use issuers::issuers;
+pub use tls::{Encryption, tls};
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
@@ -34,6 +38,19 @@ static OTHERS: &[&Rule] = &[
     &CLAIMS_FORGEABLE,
     &CONFIG_ERROR,
     &CONFIG_WARNING,
+    &issuers::UNREACHABLE,
+    &issuers::NO_KEYS,
+    &issuers::KEY_SKIPPED,
+    &issuers::OTHER_ISSUER,
+    &issuers::OTHER_KEYS,
+    &issuers::CLOCK,
+    &issuers::NO_AUDIENCE,
+    &tls::UNREADABLE,
+    &tls::EXPIRED,
+    &tls::NOT_YET,
+    &tls::EXPIRES,
+    &tls::NAMELESS,
+    &tls::UNVERIFIED,
 ];
 
 /// The checks of a database, in the order of the report.

@@ -13,6 +13,8 @@ mod defaults;
 mod fault;
 mod fixture;
 mod grant_options;
+mod issuers;
 mod memberships;
 mod ownership;
 mod tables;
+mod tls;
