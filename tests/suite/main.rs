@@ -3,6 +3,7 @@
 mod abandoned;
 mod canary;
 mod cancel;
+mod check;
 mod claims;
 mod command_line;
 mod copy;

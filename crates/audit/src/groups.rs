@@ -36,6 +36,8 @@ static CHECKS: &[&Check] = &[
 #[rustfmt::skip]
 static OTHERS: &[&Rule] = &[
     &CLAIMS_FORGEABLE,
+    &CONFIG_ERROR,
+    &CONFIG_WARNING,
     &issuers::UNREACHABLE,
     &issuers::NO_KEYS,
     &issuers::KEY_SKIPPED,
@@ -49,8 +51,6 @@ static OTHERS: &[&Rule] = &[
     &tls::EXPIRES,
     &tls::NAMELESS,
     &tls::UNVERIFIED,
-    &CONFIG_ERROR,
-    &CONFIG_WARNING,
 ];
 
 /// The checks of a database, in the order of the report.
@@ -100,5 +100,21 @@ mod tests {
                 assert!(check.sql.contains(&format!("'{}'", rule.id)), "no row of {:?} is {}", check.group, rule.id);
             }
         }
+    }
+
+    #[test]
+    fn the_docs_list_every_rule_as_it_is() {
+        let docs = include_str!("../../../docs/check.md");
+        let row = |rule: &Rule| format!("| `{}` | {} | {} | {} |", rule.id, rule.level, rule.what, rule.why);
+        let mut expected: Vec<_> = rules().collect();
+        expected.sort_by_key(|rule| rule.group);
+        let expected: Vec<_> = expected.into_iter().map(row).collect();
+        let written: Vec<_> = docs.lines().filter(|line| is_rule(line)).collect();
+        assert_eq!(written, expected, "docs/check.md should have these rows:\n{}", expected.join("\n"));
+    }
+
+    /// Rows of other tables have fewer cells.
+    fn is_rule(line: &str) -> bool {
+        line.starts_with("| `") && line.matches(" | ").count() == 3
     }
 }
