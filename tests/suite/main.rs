@@ -36,4 +36,5 @@ mod same_role;
 mod shutdown;
 mod sslmode;
 mod startup;
+mod threat_model;
 mod tls;

@@ -22,7 +22,8 @@ use crate::proxy::Proxy;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The groups in which a critical finding keeps the proxy from starting.
-const GUARDED: [Group; 4] = [Group::Configuration, Group::Attributes, Group::Memberships, Group::Ownership];
+const GUARDED: [Group; 5] =
+    [Group::Configuration, Group::Attributes, Group::Memberships, Group::Ownership, Group::Policies];
 
 /// The groups that no database is asked for.
 const CONFIGURED: [Group; 2] = [Group::Configuration, Group::Tls];
