@@ -33,6 +33,7 @@ mod resets;
 mod roles;
 mod safety;
 mod same_role;
+mod setup;
 mod shutdown;
 mod sslmode;
 mod startup;
