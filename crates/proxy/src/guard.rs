@@ -21,6 +21,9 @@ use crate::proxy::Proxy;
 /// How long the audit of a database may take. A start waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Of how many subjects of a rule a line in the log has the names.
+const SHOWN: usize = 5;
+
 /// The groups in which a critical finding keeps the proxy from starting.
 const GUARDED: [Group; 5] =
     [Group::Configuration, Group::Attributes, Group::Memberships, Group::Ownership, Group::Policies];
@@ -68,7 +71,7 @@ impl Guard {
     pub(crate) async fn admit(&self, proxy: &Proxy) -> Result<(), Unsafe> {
         let fresh = self.look(proxy).await;
         let (refused, told): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|finding| self.refuses(finding));
-        told.iter().for_each(|finding| self.tell(finding));
+        self.tell(&told);
         if refused.is_empty() { Ok(()) } else { Err(Unsafe(refused)) }
     }
 
@@ -76,7 +79,8 @@ impl Guard {
     pub(crate) async fn watch(&self, proxy: &Proxy) {
         loop {
             tokio::time::sleep(self.safety.interval).await;
-            self.look(proxy).await.iter().for_each(|finding| self.tell(finding));
+            let fresh = self.look(proxy).await;
+            self.tell(&fresh);
         }
     }
 
@@ -132,18 +136,40 @@ impl Guard {
         self.safety.allow.contains(finding.rule.id)
     }
 
-    fn tell(&self, finding: &Finding) {
-        let Finding { rule, level, subject, evidence, mend, place } = finding;
-        let (rule, why, level) = (rule.id, rule.why, level.word());
-        let database = if let Some(Place::Database(name)) = place { Some(name) } else { None };
-        if self.refuses(finding) {
+    /// Logs what is new: a line for each finding that must not be, else a line for each rule and database, because a
+    /// database may have as many faults as tables. `pgusher check` tells them all.
+    fn tell(&self, fresh: &[Finding]) {
+        let (refused, mut others): (Vec<_>, Vec<_>) = fresh.iter().partition(|finding| self.refuses(finding));
+        for Finding { rule, level, subject, evidence, mend, place } in refused {
+            let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
             error!(rule, level, database, subject, evidence, mend, "unsafe: {why}");
-        } else if self.allows(finding) {
-            info!(rule, level, database, subject, evidence, "found, and allowed by [safety]");
-        } else {
-            warn!(rule, level, database, subject, evidence, mend, "found: {why}");
+        }
+        let kind =
+            |finding: &Finding| (finding.rule.id, finding.level, database(finding.place.as_ref()).map(str::to_owned));
+        others.sort_by_key(|finding| kind(finding));
+        for same in others.chunk_by(|one, other| kind(one) == kind(other)) {
+            let Finding { rule, level, evidence, place, .. } = same[0];
+            let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
+            let (count, subjects) = (same.len(), first_subjects(same));
+            if self.allows(same[0]) {
+                info!(rule, level, database, count, subjects, evidence, "found, and allowed by [safety]");
+            } else {
+                warn!(rule, level, database, count, subjects, evidence, "found: {why}");
+            }
         }
     }
+}
+
+/// The database in which something was found.
+fn database(place: Option<&Place>) -> Option<&str> {
+    if let Some(Place::Database(name)) = place { Some(name) } else { None }
+}
+
+fn first_subjects(findings: &[&Finding]) -> String {
+    let first: Vec<_> = findings.iter().take(SHOWN).map(|finding| finding.subject.as_str()).collect();
+    let rest = findings.len() - first.len();
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("{}{rest}", first.join(", "))
 }
 
 /// Those of a database, and those that find the same in all of them.
