@@ -4,16 +4,37 @@ use crate::check::Check;
 use crate::rule::Rule;
 
 mod attributes;
+mod auth_schema;
+mod definers;
+mod extensions;
+mod functions;
+mod policies;
+mod server;
+mod settings;
+mod views;
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
 static CHECKS: &[&Check] = &[
     &attributes::CHECK,
+    &policies::CHECK,
+    &definers::CHECK,
+    &views::CHECK,
+    &settings::CHECK,
+    &settings::PARAMETERS,
+    &functions::CHECK,
+    &extensions::CHECK,
+    &server::LOGS,
+    &server::HBA,
+    &auth_schema::CHECK,
+    &auth_schema::OWNER,
 ];
 
 /// The rules that no check of a database looks for.
 #[rustfmt::skip]
 static OTHERS: &[&[Rule]] = &[
+    crate::server::RULES,
+    crate::forgery::RULES,
 ];
 
 /// The checks of a database, in the order of the report.

@@ -6,6 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test that unwraps fails that test")]
 
 mod attributes;
+mod auth_schema;
 mod clean;
+mod definers;
+mod extensions;
 mod fault;
 mod fixture;
+mod forgery;
+mod functions;
+mod policies;
+mod server;
+mod settings;
+mod views;
