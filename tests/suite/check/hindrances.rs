@@ -30,7 +30,11 @@ async fn a_database_that_is_not_there_is_told_with_what_was_found_elsewhere() {
 
     assert_eq!(told.code, Some(69));
     assert!(told.output.contains("not looked at: database nowhere: "), "{}", told.output);
-    assert!(told.output.contains(&format!("looked at proxy.toml, database {}\n", home.database)), "{}", told.output);
+    assert!(
+        told.output.contains(&format!("looked at proxy.toml, provider issuer, database {}\n", home.database)),
+        "{}",
+        told.output
+    );
 
     home.run("ALTER TABLE todos DISABLE ROW LEVEL SECURITY").await;
     assert_eq!(home.check(&arguments).await.code, Some(2));

@@ -9,7 +9,7 @@ async fn what_the_guide_makes_is_clean() {
     let home = Home::new().await;
     for arguments in [&["--strict"][..], &["--strict", "--url", &home.url()]] {
         let told = home.check(arguments).await;
-        let expected = format!("nothing found; looked at proxy.toml, database {}\n", home.database);
+        let expected = format!("nothing found; looked at proxy.toml, provider issuer, database {}\n", home.database);
         assert_eq!((told.output, told.code), (expected, Some(0)), "{}", told.complaint);
     }
 }
@@ -26,7 +26,8 @@ async fn a_fault_is_told_with_what_mends_it() {
     for words in ["table public.todos", "table-without-rls", "every client of the role has all rows", mend] {
         assert!(told.output.contains(words), "{words:?} is not in {}", told.output);
     }
-    let sum = format!("1 critical, 0 high, 0 warnings; looked at proxy.toml, database {}", home.database);
+    let sum =
+        format!("1 critical, 0 high, 0 warnings; looked at proxy.toml, provider issuer, database {}", home.database);
     assert_eq!(told.output.lines().last(), Some(&*sum));
 
     home.run(mend).await;

@@ -47,9 +47,9 @@ pub(super) static CLOCK: Rule = rule(
 );
 pub(super) static NO_AUDIENCE: Rule = rule(
     "issuer-audience-missing",
-    Level::Warning,
-    "a provider has no audience",
-    "Tokens that the issuer made for other services, and that those have seen, get in here too.",
+    Level::Critical,
+    "a provider has no audience where issuers sign for all their customers",
+    "Tokens that were made for any other service, and that this service has seen, get in here too.",
 );
 
 /// Hosts whose issuers sign for all their customers with the same keys. Only the audience tells a customer from another.
@@ -62,32 +62,23 @@ pub async fn issuers(providers: &[ProviderConfig]) -> Vec<Finding> {
     for provider in providers {
         let found = match Probe::of(provider).await {
             Ok(probe) => judge(provider, probe),
-            Err(error) => vec![(&UNREACHABLE, None, error.to_string())],
+            Err(error) => vec![(&UNREACHABLE, error.to_string())],
         };
-        findings.extend(audience(provider).into_iter().chain(found).map(|(rule, level, evidence)| {
-            let finding = Finding::new(rule, format!("provider {}", provider.name), evidence);
-            Finding { level: level.unwrap_or(rule.level), ..finding }
-        }));
+        let found = audience(provider).into_iter().chain(found);
+        findings
+            .extend(found.map(|(rule, evidence)| Finding::new(rule, format!("provider {}", provider.name), evidence)));
     }
     findings
 }
 
-/// A rule, its level where that is not its own, and the evidence.
-type Judgement = (&'static Rule, Option<Level>, String);
+/// A rule, and the evidence that it is broken.
+type Judgement = (&'static Rule, String);
 
 fn audience(provider: &ProviderConfig) -> Option<Judgement> {
-    if !provider.audience.is_empty() {
-        return None;
-    }
     let urls = [Url::parse(&provider.issuer).ok(), jwks_url(provider).cloned()];
-    let shared = urls.iter().flatten().filter_map(Url::host_str).find(|host| SHARED.contains(host));
-    Some(match shared {
-        Some(host) => {
-            let evidence = format!("audience is not given, and {host} signs for all its customers with the same keys");
-            (&NO_AUDIENCE, Some(Level::Critical), evidence)
-        }
-        None => (&NO_AUDIENCE, None, "audience is not given".to_owned()),
-    })
+    let host = urls.iter().flatten().filter_map(Url::host_str).find(|host| SHARED.contains(host))?;
+    let evidence = format!("audience is not given, and {host} signs for all its customers with the same keys");
+    provider.audience.is_empty().then_some((&NO_AUDIENCE, evidence))
 }
 
 fn judge(provider: &ProviderConfig, probe: Probe) -> Vec<Judgement> {
@@ -99,16 +90,16 @@ fn judge(provider: &ProviderConfig, probe: Probe) -> Vec<Judgement> {
     match keys {
         // That the issuer has another name has been said.
         Err(LoadError::Discovery(_)) if !found.is_empty() => {}
-        Err(error) => found.push((&UNREACHABLE, None, error.to_string())),
-        Ok(ProbedKeys { usable: 0, skipped }) => found.push((&NO_KEYS, None, said(&skipped))),
-        Ok(ProbedKeys { skipped, .. }) => found.extend(skipped.into_iter().map(|why| (&KEY_SKIPPED, None, why))),
+        Err(error) => found.push((&UNREACHABLE, error.to_string())),
+        Ok(ProbedKeys { usable: 0, skipped }) => found.push((&NO_KEYS, said(&skipped))),
+        Ok(ProbedKeys { skipped, .. }) => found.extend(skipped.into_iter().map(|why| (&KEY_SKIPPED, why))),
     }
     let leeway = provider.leeway.as_secs();
     // A second is what the header's own precision may be off.
     if let Some(ahead) = clock_ahead.filter(|ahead| ahead.unsigned_abs() > leeway + 1) {
         let direction = if ahead > 0 { "ahead of" } else { "behind" };
         let evidence = format!("its clock is {} s {direction} ours; leeway is {leeway} s", ahead.unsigned_abs());
-        found.push((&CLOCK, None, evidence));
+        found.push((&CLOCK, evidence));
     }
     found
 }
@@ -116,10 +107,10 @@ fn judge(provider: &ProviderConfig, probe: Probe) -> Vec<Judgement> {
 fn configured(provider: &ProviderConfig, found: &ProbedConfiguration) -> Option<Judgement> {
     if found.issuer != provider.issuer {
         let evidence = format!("it calls itself {:?}, the configuration calls it {:?}", found.issuer, provider.issuer);
-        return Some((&OTHER_ISSUER, None, evidence));
+        return Some((&OTHER_ISSUER, evidence));
     }
     let url = jwks_url(provider).filter(|url| Url::parse(&found.jwks_uri).as_ref() != Ok(*url))?;
-    Some((&OTHER_KEYS, None, format!("its configuration says {:?}, jwks_url is {:?}", found.jwks_uri, url.as_str())))
+    Some((&OTHER_KEYS, format!("its configuration says {:?}, jwks_url is {:?}", found.jwks_uri, url.as_str())))
 }
 
 fn jwks_url(provider: &ProviderConfig) -> Option<&Url> {
