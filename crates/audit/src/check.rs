@@ -19,6 +19,9 @@ pub struct Check {
     pub reach: Reach,
     /// The query.
     pub sql: &'static str,
+    /// A catalog that it reads and that not every server has, or shows to everybody. Where there is none the check finds
+    /// nothing; where it may not be read, that is what the report says.
+    pub needs: Option<&'static str>,
     /// What it can find.
     pub rules: &'static [Rule],
 }

@@ -4,7 +4,7 @@
 //! does; what it may not see is told as [`Unseen`] and never as clean.
 
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, IsolationLevel, Row};
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::check::{Check, Reach};
 use crate::finding::{Finding, Place};
@@ -85,6 +85,15 @@ pub async fn audit(
     let types = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY];
     let mut report = Report::default();
     for check in checks {
+        match readable(&transaction, check).await? {
+            Some(true) => {}
+            Some(false) => {
+                let why = "the role that looks may not read it".to_owned();
+                report.unseen.push(Unseen { what: check.needs.unwrap_or_default().to_owned(), why });
+                continue;
+            }
+            None => continue,
+        }
         let statement = transaction.prepare_typed(check.sql, &types).await?;
         let place = (check.reach == Reach::Database).then(|| Place::Database(database.clone()));
         for row in transaction.query(&statement, &parameters).await? {
@@ -92,6 +101,13 @@ pub async fn audit(
         }
     }
     Ok(report)
+}
+
+/// Whether what a check needs may be read; none where there is no such catalog.
+async fn readable(transaction: &Transaction<'_>, check: &Check) -> Result<Option<bool>, Error> {
+    let Some(catalog) = check.needs else { return Ok(Some(true)) };
+    let may_read = "SELECT has_table_privilege(to_regclass($1), 'SELECT')";
+    Ok(transaction.query_one(may_read, &[&catalog]).await?.get(0))
 }
 
 fn qualified(table: &str) -> String {

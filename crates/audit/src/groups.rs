@@ -4,16 +4,24 @@ use crate::check::Check;
 use crate::rule::Rule;
 
 mod attributes;
+mod auth_schema;
 mod children;
 mod configuration;
 mod create;
 mod defaults;
+mod definers;
+mod extensions;
+mod functions;
 mod grant_options;
 mod issuers;
 mod memberships;
 mod ownership;
+mod policies;
+mod server;
+mod settings;
 mod tables;
 mod tls;
+mod views;
 
 pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
 pub use issuers::issuers;
@@ -27,9 +35,20 @@ static CHECKS: &[&Check] = &[
     &ownership::CHECK,
     &create::CHECK,
     &tables::CHECK,
+    &policies::CHECK,
+    &definers::CHECK,
+    &views::CHECK,
     &defaults::CHECK,
+    &settings::CHECK,
+    &settings::PARAMETERS,
+    &functions::CHECK,
     &grant_options::CHECK,
     &children::CHECK,
+    &extensions::CHECK,
+    &server::LOGS,
+    &server::HBA,
+    &auth_schema::CHECK,
+    &auth_schema::OWNER,
 ];
 
 /// The rules that no check of a database looks for.
@@ -53,6 +72,9 @@ static OTHERS: &[&Rule] = &[
     &tls::UNVERIFIED,
 ];
 
+/// More of them.
+static LISTS: &[&[Rule]] = &[crate::server::RULES, crate::forgery::RULES];
+
 /// The checks of a database, in the order of the report.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
     CHECKS.iter().copied()
@@ -60,7 +82,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 
 /// Every rule.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    OTHERS.iter().copied().chain(checks().flat_map(|check| check.rules))
+    OTHERS.iter().copied().chain(LISTS.iter().copied().flatten()).chain(checks().flat_map(|check| check.rules))
 }
 
 /// The rule of this id.

@@ -4,14 +4,19 @@
 //! group with one query, a file in `sql/`; [`database::audit`] runs checks over a connection. Nothing here knows the
 //! proxy's configuration: whoever asks says which roles are served ([`Served`]).
 //!
+//! Two things are not told by a query alone: [`server`] holds the server's release and room against what they should be,
+//! and [`forgery`] tries to be somebody else.
+//!
 //! To add a group: a query `sql/NN_name.sql`, a file in `src/groups/` with its [`Check`], its line in `groups.rs`, and
 //! for each rule a fault in `tests/faults/`.
 
 mod check;
 pub mod database;
 mod finding;
+pub mod forgery;
 mod groups;
 mod rule;
+pub mod server;
 mod sheet;
 
 pub use check::{Check, Reach};

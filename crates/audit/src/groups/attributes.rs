@@ -7,6 +7,7 @@ pub(super) const CHECK: Check = Check {
     group: Group::Attributes,
     reach: Reach::Cluster,
     sql: include_str!("../../sql/01_attributes.sql"),
+    needs: None,
     rules: &[
         Rule {
             id: "role-missing",

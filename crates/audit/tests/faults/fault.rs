@@ -2,7 +2,7 @@
 
 use pgusher_audit::{Finding, Group, Level, Report, checks};
 
-use crate::fixture::{Fixture, fixture, version};
+use crate::fixture::{Fixture, fixture, fixture_alone, version};
 
 /// Statements that break a rule, and the finding that this must give. All texts may have the fixture's names in braces.
 pub(crate) struct Fault {
@@ -18,6 +18,10 @@ pub(crate) struct Fault {
     pub(crate) level: Option<Level>,
     /// The first version of PostgreSQL that can have the fault, and the first that cannot.
     pub(crate) versions: std::ops::Range<i32>,
+    /// An extension that it needs, which not every server has at hand.
+    pub(crate) extension: Option<&'static str>,
+    /// Whether others would have the fault too, in the same server.
+    pub(crate) alone: bool,
 }
 
 impl Fault {
@@ -28,7 +32,7 @@ impl Fault {
         subject: &'static str,
         evidence: &'static str,
     ) -> Self {
-        Self { rule, sql, subject, evidence, level: None, versions: 0..i32::MAX }
+        Self { rule, sql, subject, evidence, level: None, versions: 0..i32::MAX, extension: None, alone: false }
     }
 
     /// The same, told at another level.
@@ -49,6 +53,23 @@ impl Fault {
         self
     }
 
+    /// The same, where this extension is at hand.
+    pub(crate) const fn with_extension(mut self, name: &'static str) -> Self {
+        self.extension = Some(name);
+        self
+    }
+
+    /// The same, on a server that no other test shares.
+    pub(crate) const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    async fn has_extension(&self, fixture: &Fixture) -> bool {
+        let at_hand = "SELECT $1::text IS NULL OR EXISTS (SELECT FROM pg_available_extensions WHERE name = $1)";
+        fixture.admin.query_one(at_hand, &[&self.extension]).await.unwrap().get(0)
+    }
+
     fn told_in(&self, fixture: &Fixture, report: &Report) -> Option<Finding> {
         let subject = fixture.named(self.subject);
         report.findings.iter().find(|finding| finding.rule.id == self.rule && finding.subject == subject).cloned()
@@ -58,8 +79,7 @@ impl Fault {
 /// Tries all faults of a group, each in a database of its own: none is told before it is there, then it is, and no more
 /// once its mend has run. Every rule of the group must be among them.
 pub(crate) async fn try_all(group: Group, faults: &[Fault]) {
-    let check = checks().find(|check| check.group == group).unwrap();
-    for rule in check.rules {
+    for rule in checks().filter(|check| check.group == group).flat_map(|check| check.rules) {
         assert!(faults.iter().any(|fault| fault.rule == rule.id), "no fault for {}", rule.id);
     }
     for fault in faults {
@@ -86,7 +106,10 @@ async fn try_one(fault: &Fault) {
     if !fault.versions.contains(&version().await) {
         return;
     }
-    let fixture = fixture().await;
+    let fixture = if fault.alone { fixture_alone().await } else { fixture().await };
+    if !fault.has_extension(&fixture).await {
+        return;
+    }
     let told = async || fault.told_in(&fixture, &fixture.report().await);
     assert!(told().await.is_none(), "{} is told of a clean database", fault.rule);
 

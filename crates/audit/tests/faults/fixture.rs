@@ -13,19 +13,35 @@ pub(crate) struct Fixture {
     /// What the audit is told.
     pub(crate) served: Served,
     number: u32,
+    /// A server that no other test shares.
+    alone: Option<Cluster>,
 }
 
 /// A database that is as it should be.
 pub(crate) async fn fixture() -> Fixture {
+    make(None).await
+}
+
+/// The same on a server of its own, for faults that all databases of a server have.
+pub(crate) async fn fixture_alone() -> Fixture {
+    make(Some(start().await)).await
+}
+
+async fn make(alone: Option<Cluster>) -> Fixture {
     let number = unique();
+    let cluster = match &alone {
+        Some(cluster) => cluster,
+        None => cluster().await,
+    };
     // Two sessions that grant the same role at once fail, and setting up grants pgusher_auth to the administrator.
     static ADMINISTRATION: Mutex<()> = Mutex::const_new(());
     let _guard = ADMINISTRATION.lock().await;
     let name = format!("audited_{number}");
     let create = format!("CREATE DATABASE {name} TEMPLATE clean");
-    cluster().await.admin("postgres").await.batch_execute(&create).await.unwrap();
-    let admin = cluster().await.admin(&name).await;
-    let mut fixture = Fixture { admin, served: Served { claims_are_verified: true, ..Served::default() }, number };
+    cluster.admin("postgres").await.batch_execute(&create).await.unwrap();
+    let admin = cluster.admin(&name).await;
+    let served = Served { claims_are_verified: true, ..Served::default() };
+    let mut fixture = Fixture { admin, served, number, alone };
     for role in ["{role}", "{anonymous}"] {
         let role = fixture.named(role);
         let login = format!("pgusher_{role}");
@@ -57,10 +73,18 @@ async fn start() -> Cluster {
     let (ipad, opad) = sql::pads(&[0x21; 32]);
     let key: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&sql::kid(&[0x21; 32]), &&ipad[..], &&opad[..]];
     admin.execute(sql::INSERT_KEY, &key).await.unwrap();
+    admin.batch_execute(include_str!("hardened.sql")).await.unwrap();
     cluster
 }
 
 impl Fixture {
+    async fn cluster(&self) -> &Cluster {
+        match &self.alone {
+            Some(cluster) => cluster,
+            None => cluster().await,
+        }
+    }
+
     /// The text with this fixture's names: `{role}` and `{anonymous}` for the served roles, `{login}` for the login of
     /// the first, `{other}` for a role that a fault makes, `{database}`.
     pub(crate) fn named(&self, text: &str) -> String {
@@ -83,12 +107,12 @@ impl Fixture {
     /// A session of the login of the first role.
     pub(crate) async fn login(&self) -> Client {
         let (user, database) = (self.named("{login}"), self.named("{database}"));
-        cluster().await.connect(Config::new().user(user).dbname(database)).await.unwrap()
+        self.cluster().await.connect(Config::new().user(user).dbname(database)).await.unwrap()
     }
 
     /// Another session of the superuser.
     pub(crate) async fn session(&self) -> Client {
-        cluster().await.admin(&self.named("{database}")).await
+        self.cluster().await.admin(&self.named("{database}")).await
     }
 
     /// What the superuser is told.

@@ -6,15 +6,24 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test that unwraps fails that test")]
 
 mod attributes;
+mod auth_schema;
 mod children;
 mod clean;
 mod create;
 mod defaults;
+mod definers;
+mod extensions;
 mod fault;
 mod fixture;
+mod forgery;
+mod functions;
 mod grant_options;
 mod issuers;
 mod memberships;
 mod ownership;
+mod policies;
+mod server;
+mod settings;
 mod tables;
 mod tls;
+mod views;
