@@ -6,6 +6,7 @@
 //! ours to end for what an administrator has just done. All else is a warning when it appears, and a number in the
 //! metrics. That something cannot be looked at is a warning too, and stops nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{Config, Encryption, Safety};
+use crate::config::{Config, Databases, Encryption, Safety};
 use crate::owner::connect_as;
 use crate::proxy::Proxy;
 
@@ -36,7 +37,7 @@ const CONFIGURED: [Group; 2] = [Group::Configuration, Group::Tls];
 pub(crate) struct Guard {
     served: Served,
     encryption: Encryption,
-    databases: Vec<String>,
+    databases: Databases,
     safety: Safety,
     seen: Mutex<Seen>,
 }
@@ -58,7 +59,7 @@ impl Guard {
         Self {
             served: config.served(),
             encryption: Encryption::of(config),
-            databases: config.upstream.databases.known().map(str::to_owned).collect(),
+            databases: config.upstream.databases.clone(),
             safety: config.safety.clone(),
             seen: Mutex::default(),
         }
@@ -95,8 +96,10 @@ impl Guard {
         let mut now = Seen { findings: self.configured(), at: Some(SystemTime::now()) };
         // What a whole cluster shares is looked at once.
         let mut cluster = true;
-        for database in &self.databases {
-            match look_at(proxy, &self.served, database, checks(cluster)).await {
+        for (database, scope) in &self.places(proxy) {
+            let here = |check: &&Check| (cluster && check.reach == Reach::Cluster) || scope.has(check);
+            let checks = audit::checks().filter(here).collect();
+            match look_at(proxy, &self.served, database, checks).await {
                 Ok(found) => {
                     now.findings.extend(found);
                     cluster = false;
@@ -117,6 +120,15 @@ impl Guard {
         let fresh = now.findings.iter().filter(|finding| !known(finding)).cloned().collect();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
         fresh
+    }
+
+    /// The databases to look at. Where none is named, one that every cluster has tells of roles and logins; of the others
+    /// those are known that somebody uses.
+    fn places(&self, proxy: &Proxy) -> BTreeMap<String, Scope> {
+        let known = self.databases.known().map(str::to_owned);
+        let Databases::Any = self.databases else { return known.map(|name| (name, Scope::All)).collect() };
+        let used = proxy.pools.counts().into_iter().map(|pool| (pool.database.to_string(), Scope::All));
+        known.map(|name| (name, Scope::Roles)).chain(used).collect()
     }
 
     /// What the configuration alone tells.
@@ -160,6 +172,21 @@ impl Guard {
     }
 }
 
+/// What a database is looked at for, beside what the whole cluster shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Everything.
+    All,
+    /// What roles and logins have there: it need not be one that is served.
+    Roles,
+}
+
+impl Scope {
+    fn has(self, check: &Check) -> bool {
+        check.reach == Reach::Database && (self == Self::All || check.group == Group::Ownership)
+    }
+}
+
 /// The database in which something was found.
 fn database(place: Option<&Place>) -> Option<&str> {
     if let Some(Place::Database(name)) = place { Some(name) } else { None }
@@ -170,11 +197,6 @@ fn first_subjects(findings: &[&Finding]) -> String {
     let rest = findings.len() - first.len();
     let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     format!("{}{rest}", first.join(", "))
-}
-
-/// Those of a database, and those that find the same in all of them.
-fn checks(cluster: bool) -> Vec<&'static Check> {
-    audit::checks().filter(|check| cluster || check.reach == Reach::Database).collect()
 }
 
 /// Audits a database as the first role whose login gets in.
