@@ -225,7 +225,7 @@ async fn look_at(
 
 /// Whether it is the same that is found, if perhaps by other evidence.
 fn is_same(one: &Finding, other: &Finding) -> bool {
-    (one.rule.id, &one.subject, &one.place) == (other.rule.id, &other.subject, &other.place)
+    (one.rule.id, one.level, &one.subject, &one.place) == (other.rule.id, other.level, &other.subject, &other.place)
 }
 
 impl fmt::Display for Unsafe {
