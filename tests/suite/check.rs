@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use pgusher::demo::home::{Scratch, random_hex, write_private};
-use pgusher_tests::{Stage, binary};
+use pgusher_tests::{Stage, binary, harden};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -36,6 +36,7 @@ impl Home {
         let password = random_hex(16);
         home.run(&format!("CREATE ROLE {{role}}; CREATE ROLE {{login}} LOGIN PASSWORD '{password}'")).await;
         home.run(include_str!("check/guide.sql")).await;
+        harden(&home.superuser).await;
         home.write("role.password", &password);
         home.write("proxy.toml", &home.configuration());
         home

@@ -1,8 +1,7 @@
 //! A database after `pgusher setup --harden`: what is taken from sessions, from the role and from its login, and what
 //! goes on as before.
 
-use pgusher_tests::{Proxy, Raw, Stage};
-use sql::{Identity, ServedRole, Setup, Step};
+use pgusher_tests::{Proxy, Raw, Stage, harden};
 use tokio_postgres::Client;
 
 use super::{session, state, theatre};
@@ -10,17 +9,7 @@ use super::{session, state, theatre};
 /// The demo's tables in a database that is hardened.
 async fn hardened(stage: &Stage) -> (String, Client) {
     let (database, superuser) = theatre(stage).await;
-    let roles = ["authenticated", "anonymous"];
-    let logins = roles.map(|role| format!("pgusher_{role}"));
-    let served = |(role, login)| ServedRole { role, login, verifier: None };
-    let served: Vec<_> = roles.into_iter().zip(logins.iter().map(String::as_str)).map(served).collect();
-    let with = |harden| Setup { identity: Identity::Signed(None), roles: &served, schema: None, harden }.parts();
-    // The roles are every test's, so nothing is done but what hardening adds.
-    let rest = with(false);
-    for part in with(true).into_iter().filter(|part| !rest.contains(part)) {
-        let Step::Statements(statements) = part.step else { panic!("{part:?} is no statement") };
-        superuser.batch_execute(&statements).await.expect("a superuser may");
-    }
+    harden(&superuser).await;
     (database, superuser)
 }
 
