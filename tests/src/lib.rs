@@ -17,6 +17,7 @@
 
 pub mod canary;
 mod demo;
+mod metrics;
 mod proxy;
 mod random;
 mod raw;

@@ -1,4 +1,5 @@
-//! The README, true to its last line: its blocks are run as they stand there, but for the addresses.
+//! The README, true to its last line: its blocks are run as they stand there, but for the addresses and the
+//! answers to questions.
 
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,7 @@ impl Beginning {
 
 /// In place of the last line of the block that runs the proxy, which does not return.
 const SERVE: &str = r#"
-pgusher serve --config "$CONF/proxy.toml" 2> "$CONF/log" &
+pgusher serve 2> "$CONF/log" &
 trap "kill $!" EXIT
 until grep -q '"listening"' "$CONF/log"; do kill -0 $! || { cat "$CONF/log" >&2; exit 1; }; sleep 0.01; done
 PORT=$(sed -n 's/.*"listening","address":"127.0.0.1:\([0-9]*\)".*/\1/p' "$CONF/log")
@@ -98,12 +99,14 @@ psql "host=127.0.0.1 port=$PORT user=anonymous dbname=app" -c 'select from todos
 #[tokio::test]
 async fn the_first_configuration_goes_as_written() {
     let beginning = Beginning::new().await;
-    let [_, secrets, install, run, connect] = blocks("sh")[..] else { panic!("five blocks for the shell") };
+    let [_, place, setup, policies, run, connect] = blocks("sh")[..] else { panic!("six blocks for the shell") };
     let (check, serve) = run.trim_end().rsplit_once('\n').expect("two lines");
-    assert_eq!(serve, "pgusher serve --config \"$CONF/proxy.toml\"");
+    assert_eq!(serve, "pgusher serve");
     let toml = format!("cat > \"$CONF/proxy.toml\" <<'TOML'\n{}TOML\n", blocks("toml")[0]);
     let tables = format!("psql \"$OWNER_URL\" --set ON_ERROR_STOP=1 <<'TABLES'\n{}TABLES\n", blocks("sql")[0]);
-    let script = ["set -eu\n", secrets, &toml, install, &tables, check, SERVE, connect, OTHERS].concat();
+    // There is no terminal to answer at.
+    let setup = setup.replace("--apply", "--apply --yes");
+    let script = ["set -eu\n", place, &toml, &setup, &tables, policies, check, SERVE, connect, OTHERS].concat();
     let script = beginning.adapted(&script);
     write_private(&beginning.directory.path().join("script"), &script).expect("a file");
 

@@ -6,7 +6,8 @@ use crate::rule::{Group, Rule};
 ///
 /// The query runs on PostgreSQL 14 to 18, with `search_path` at `pg_catalog` and in a transaction that only reads. It
 /// gets `$1` the served roles and `$2` their logins in the same order (`text[]`), `$3` the tables that may be open to
-/// all (`text[]`, as `schema.table`) and `$4` whether the database verifies claims (`bool`), and need not use them all.
+/// all (`text[]`, as `schema.table`), `$4` whether the database verifies claims (`bool`) and `$5` every role that a client
+/// can be (`text[]`, see `sql/seats.sql`), and need not use them all.
 ///
 /// Each row `(rule, level, subject, evidence, mend)`, all `text`, is a finding. Where `level` is null it is the rule's
 /// own; where `rule` is null, the row says that `subject` could not be looked at, and in `evidence` why.

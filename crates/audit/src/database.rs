@@ -71,14 +71,18 @@ pub async fn audit(
     let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let transaction = snapshot.start().await?;
     // Names in the queries, and in what pg_get_expr() returns, must not hang on what a role or database has set.
-    transaction.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = on").await?;
+    transaction.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off").await?;
     let database: String = transaction.query_one("SELECT current_database()::text", &[]).await?.get(0);
     let roles: Vec<_> = served.roles.iter().map(|served| served.role.as_str()).collect();
     let logins: Vec<_> = served.roles.iter().map(|served| served.login.as_str()).collect();
     let tables: Vec<_> = served.allowed_tables.iter().map(|table| qualified(table)).collect();
-    let parameters: [&(dyn ToSql + Sync); 4] = [&roles, &logins, &tables, &served.claims_are_verified];
+    let seats =
+        transaction.prepare_typed(include_str!("../sql/seats.sql"), &[Type::TEXT_ARRAY, Type::TEXT_ARRAY]).await?;
+    let seats = transaction.query(&seats, &[&roles, &logins]).await?;
+    let seats: Vec<String> = seats.iter().map(|row| row.get(0)).collect();
+    let parameters: [&(dyn ToSql + Sync); 5] = [&roles, &logins, &tables, &served.claims_are_verified, &seats];
     // Said rather than inferred, so that a query need not use them all.
-    let types = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL];
+    let types = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY];
     let mut report = Report::default();
     for check in checks {
         match readable(&transaction, check).await? {

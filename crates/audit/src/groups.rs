@@ -5,24 +5,41 @@ use crate::rule::Rule;
 
 mod attributes;
 mod auth_schema;
+mod children;
+mod configuration;
+mod create;
+mod defaults;
 mod definers;
 mod extensions;
 mod functions;
+mod grant_options;
+mod memberships;
+mod ownership;
 mod policies;
 mod server;
 mod settings;
+mod tables;
 mod views;
+
+pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
 static CHECKS: &[&Check] = &[
     &attributes::CHECK,
+    &memberships::CHECK,
+    &ownership::CHECK,
+    &create::CHECK,
+    &tables::CHECK,
     &policies::CHECK,
     &definers::CHECK,
     &views::CHECK,
+    &defaults::CHECK,
     &settings::CHECK,
     &settings::PARAMETERS,
     &functions::CHECK,
+    &grant_options::CHECK,
+    &children::CHECK,
     &extensions::CHECK,
     &server::LOGS,
     &server::HBA,
@@ -32,9 +49,16 @@ static CHECKS: &[&Check] = &[
 
 /// The rules that no check of a database looks for.
 #[rustfmt::skip]
-static OTHERS: &[&[Rule]] = &[
-    crate::server::RULES,
-    crate::forgery::RULES,
+static OTHERS: &[&Rule] = &[
+    &CLAIMS_FORGEABLE,
+    &CONFIG_ERROR,
+    &CONFIG_WARNING,
+    &crate::server::OUTDATED,
+    &crate::server::END_OF_LIFE,
+    &crate::server::PREPARED_TRANSACTIONS,
+    &crate::server::TOO_MANY_SERVERS,
+    &crate::forgery::FORGED,
+    &crate::forgery::OPEN,
 ];
 
 /// The checks of a database, in the order of the report.
@@ -44,7 +68,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 
 /// Every rule.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    OTHERS.iter().copied().chain(checks().map(|check| check.rules)).flatten()
+    OTHERS.iter().copied().chain(checks().flat_map(|check| check.rules))
 }
 
 /// The rule of this id.

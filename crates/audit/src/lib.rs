@@ -17,9 +17,11 @@ pub mod forgery;
 mod groups;
 mod rule;
 pub mod server;
+mod sheet;
 
 pub use check::{Check, Reach};
 pub use database::{Report, Served, ServedRole, Unseen};
 pub use finding::{Finding, Place};
-pub use groups::{checks, rule, rules};
+pub use groups::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, checks, rule, rules};
 pub use rule::{Group, Level, Rule};
+pub use sheet::{Colour, Sheet};

@@ -1,4 +1,4 @@
-//! The command line: `pgusher serve | demo | token | config`. The argument types are here, one per command, already
+//! The command line: `pgusher serve | setup | check | demo | token | config`. The argument types are here, one per command, already
 //! parsed to what they mean; `run` calls what stands behind them, and `failure` has the exit codes.
 
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, ColorChoice, Parser, Subcommand};
 use serde_json::Value;
 
 mod explain;
@@ -25,6 +25,8 @@ Exit codes:
 Try it:
   pgusher demo                  everything at once on this machine, with lines to paste
   pgusher config check          is proxy.toml right?
+  pgusher setup                 print the SQL that makes the database fit for it
+  pgusher check                 is all of it safe?
   pgusher serve                 run the proxy";
 
 /// Runs this process's command to its end. Failures are told on standard error.
@@ -57,6 +59,15 @@ pub struct Cli {
 pub enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(ConfigArgs),
+    /// Print or apply the SQL that makes a database fit for the proxy
+    ///
+    /// By default it prints a script for psql: the schema `auth` or the extension, the roles of the configuration and
+    /// their logins. Everything can be run again and changes nothing then.
+    Setup(SetupArgs),
+    /// Audit the configuration, the issuers and the databases behind
+    ///
+    /// Every finding comes with its evidence, why it matters, and the SQL that mends it.
+    Check(CheckArgs),
     /// Start a throwaway Postgres, an issuer, tables with Row-Level Security and the proxy
     ///
     /// Prints lines to paste and runs until Ctrl-C; then everything is removed, except what --data keeps.
@@ -95,6 +106,161 @@ pub struct ConfigArgs {
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
     pub set: Vec<String>,
 }
+
+/// `pgusher setup`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = AFTER_SETUP_HELP)]
+pub struct SetupArgs {
+    /// What else to print.
+    #[command(subcommand)]
+    pub command: Option<SetupCommand>,
+    /// Where the roles and the claims are configured.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The database, as its owner: postgres://OWNER@HOST/DATABASE?sslmode=…; what it leaves out is as in [upstream], and
+    /// a password may come from PGPASSWORD or ~/.pgpass
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Show what would change in the database, ask, and do it
+    #[arg(long, requires = "url")]
+    pub apply: bool,
+    /// Do it without asking
+    #[arg(long, requires = "apply")]
+    pub yes: bool,
+    /// Make the files of missing secrets when printing; --apply does so anyway
+    #[arg(long, conflicts_with_all = ["apply", "task"])]
+    pub write_secrets: bool,
+    /// Let the roles read and write all tables of this schema, and those that you make in it later
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["rotate_key", "retire_keys"])]
+    pub schema: Option<String>,
+    /// Take from PUBLIC what sessions could use against each other, such as pg_terminate_backend
+    #[arg(long, conflicts_with_all = ["rotate_key", "retire_keys"])]
+    pub harden: bool,
+    /// Undo what the same arguments make
+    #[arg(long, group = "task")]
+    pub remove: bool,
+    /// Compare the database with what the same arguments would make; exit code 2 if it differs
+    #[arg(long, group = "task", requires = "url", conflicts_with = "apply")]
+    pub verify: bool,
+    /// Put a new signing key into the database, beside the old one, and into its file
+    #[arg(long, group = "task", requires = "apply")]
+    pub rotate_key: bool,
+    /// Retire every signing key but that of the file
+    #[arg(long, group = "task", requires = "apply")]
+    pub retire_keys: bool,
+}
+
+const AFTER_SETUP_HELP: &str = "\
+Examples:
+  pgusher setup --write-secrets | psql \"$OWNER_URL\"
+  pgusher setup --apply --url \"$OWNER_URL\"
+  pgusher setup rls --table todos --owner-column user_id | psql \"$OWNER_URL\"";
+
+/// What `pgusher setup` is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupTask {
+    /// Make what the configuration needs.
+    Make,
+    /// Undo that.
+    Remove,
+    /// Compare.
+    Verify,
+    /// A new signing key.
+    RotateKey,
+    /// The end of the old ones.
+    RetireKeys,
+}
+
+impl SetupArgs {
+    /// The task; of the flags for one at most one is given.
+    #[must_use]
+    pub fn task(&self) -> SetupTask {
+        match (self.remove, self.verify, self.rotate_key, self.retire_keys) {
+            (true, ..) => SetupTask::Remove,
+            (_, true, ..) => SetupTask::Verify,
+            (_, _, true, _) => SetupTask::RotateKey,
+            (.., true) => SetupTask::RetireKeys,
+            _ => SetupTask::Make,
+        }
+    }
+}
+
+/// `pgusher setup …`
+#[derive(Debug, Subcommand)]
+pub enum SetupCommand {
+    /// Print the policies of a table whose rows have an owner
+    Rls(RlsArgs),
+}
+
+/// `pgusher setup rls`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pgusher setup rls --table app.todos --owner-column user_id | psql \"$OWNER_URL\"")]
+pub struct RlsArgs {
+    /// The table, as in SQL: todos, app.todos or app.\"Todos\"
+    #[arg(long, value_name = "NAME", value_parser = parse::table)]
+    pub table: TableName,
+    /// The column that has its owner's id, a text as auth.user_id() returns it
+    #[arg(long, value_name = "NAME")]
+    pub owner_column: String,
+    /// The role that the policies are for
+    #[arg(long, default_value = "authenticated")]
+    pub role: String,
+    /// The column is a uuid: compare it with auth.uid()
+    #[arg(long)]
+    pub uuid: bool,
+}
+
+/// The name of a table, with its schema or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    /// The schema.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: String,
+}
+
+/// `pgusher check`
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_CHECK_HELP)]
+pub struct CheckArgs {
+    /// What is audited.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Look at the database as its owner, postgres://OWNER@HOST/DATABASE?sslmode=…, as `pgusher setup` does; by default as
+    /// the logins of the configuration, which see nearly as much
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A database to look at; may be repeated. By default that of --url, or all that clients may name
+    #[arg(long, value_name = "NAME")]
+    pub database: Vec<String>,
+    /// A table that is open to all on purpose: countries, or app.countries; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub table_allow: Vec<String>,
+    /// Exit with 1 if there are warnings
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "sarif")]
+    pub json: bool,
+    /// Print SARIF 2.1.0
+    #[arg(long)]
+    pub sarif: bool,
+    /// Whether the text has colours; by default on a terminal, unless $NO_COLOR is set
+    #[arg(long, value_enum, default_value_t)]
+    pub color: ColorChoice,
+}
+
+const AFTER_CHECK_HELP: &str = "\
+Exit codes:
+  0   nothing found, or warnings alone
+  1   warnings, with --strict
+  2   findings (or wrong usage)
+  69  something could not be looked at, and nothing else was found
+  78  the configuration is wrong
+
+Examples:
+  pgusher check --url \"$OWNER_URL\" --table-allow countries
+  pgusher check --sarif >pgusher.sarif";
 
 /// `pgusher demo`
 #[derive(Debug, Args)]

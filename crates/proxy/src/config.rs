@@ -11,8 +11,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use audit::{Served, ServedRole};
 use identity::ProviderConfig;
-use upstream::{ClaimsMode, Login};
+use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
 mod limits;
@@ -22,9 +23,11 @@ mod pool;
 mod provider;
 mod report;
 mod roles;
+mod safety;
 mod secret;
 mod section;
 mod server;
+mod setup;
 mod tree;
 
 #[cfg(test)]
@@ -35,7 +38,13 @@ pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
 pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
+pub use safety::Safety;
+pub use secret::{Secret, SecretPlace};
 pub use server::{Databases, Upstream};
+pub use setup::{ClaimsSetup, ClaimsWord, RoleSetup, SetupConfig};
+
+pub(crate) use secret::signing_key;
+pub(crate) use server::tls_to;
 
 use report::Report;
 use roles::Role;
@@ -66,6 +75,8 @@ pub struct Config {
     pub pool: Pool,
     /// Limits of one session.
     pub session: Session,
+    /// What the audit at start and later may find.
+    pub safety: Safety,
     /// Threads.
     pub runtime: Runtime,
     /// Log lines.
@@ -90,6 +101,16 @@ impl Config {
         Ok((config.expect("a reader that has no value has reported an error"), warnings))
     }
 
+    /// What an audit is told of it.
+    pub(crate) fn served(&self) -> Served {
+        let role = |(role, login): (&String, &Login)| ServedRole { role: role.clone(), login: login.user.clone() };
+        Served {
+            roles: self.roles.iter().map(role).collect(),
+            allowed_tables: Vec::new(),
+            claims_are_verified: !matches!(self.claims, ClaimsMode::Claims),
+        }
+    }
+
     /// Every table is read before the first error ends it.
     fn read(mut root: Section<'_>) -> Option<Self> {
         let mut listen_table = root.section("listen");
@@ -105,6 +126,7 @@ impl Config {
         let anonymous = read_anonymous(&mut root);
         let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
+        let safety = safety::read(root.section("safety"));
         let runtime = limits::read_runtime(root.section("runtime"));
         let log = limits::read_log(root.section("log"));
         root.finish();
@@ -123,11 +145,12 @@ impl Config {
             tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
             upstream: upstream?,
             claims: claims?,
-            roles: roles.into_iter().map(|role| (role.value.name, role.value.login)).collect(),
+            roles: roles.into_iter().map(|role| role.value.login()).collect(),
             providers,
             anonymous: anonymous.map(|role| role.value),
             pool,
             session,
+            safety,
             runtime,
             log,
         })
@@ -165,7 +188,7 @@ fn read_anonymous(root: &mut Section<'_>) -> Option<Placed<String>> {
 }
 
 /// Every role that somebody can ask for has a login, and the other way round.
-fn check_roles(root: &Section<'_>, roles: &[Placed<Role>], wanted: &[Placed<String>]) {
+fn check_roles(root: &Section<'_>, roles: &[Placed<Role<Password>>], wanted: &[Placed<String>]) {
     let report = root.reading.report;
     let names = || roles.iter().map(|role| role.value.name.as_str());
     for wanted in wanted.iter().filter(|wanted| !names().any(|name| name == wanted.value)) {

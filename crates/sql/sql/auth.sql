@@ -66,10 +66,16 @@ CREATE TABLE IF NOT EXISTS auth.keys (
 );
 REVOKE ALL ON auth.keys FROM PUBLIC;
 -- pg_read_all_data and pg_write_all_data pass every grant, but not row security: without a policy they
--- can neither read a key nor plant one. The owner is exempt.
-ALTER TABLE auth.keys ENABLE ROW LEVEL SECURITY;
--- ANALYZE must not copy key bytes into pg_statistic, which has no row security.
-ALTER TABLE auth.keys ALTER ipad SET STATISTICS 0, ALTER opad SET STATISTICS 0;
+-- can neither read a key nor plant one. The owner is exempt. And ANALYZE must not copy key bytes into
+-- pg_statistic, which has no row security. Both at the first time only, for they lock a table that every
+-- statement of a session may read.
+DO $$
+BEGIN
+  IF NOT (SELECT relrowsecurity FROM pg_class WHERE oid = 'auth.keys'::regclass) THEN
+    ALTER TABLE auth.keys ENABLE ROW LEVEL SECURITY,
+                          ALTER ipad SET STATISTICS 0, ALTER opad SET STATISTICS 0;
+  END IF;
+END $$;
 
 -- currval() of this sequence is the epoch: a value of this backend alone, which users can neither read nor
 -- write, and which a rollback does not bring back. Unlogged where that exists: setval() on a logged
@@ -78,7 +84,8 @@ CREATE SEQUENCE IF NOT EXISTS auth.epoch;
 REVOKE ALL ON SEQUENCE auth.epoch FROM PUBLIC;
 DO $$
 BEGIN
-  IF current_setting('server_version_num')::int >= 150000 THEN
+  IF current_setting('server_version_num')::int >= 150000
+     AND (SELECT relpersistence FROM pg_class WHERE oid = 'auth.epoch'::regclass) <> 'u' THEN
     EXECUTE 'ALTER SEQUENCE auth.epoch SET UNLOGGED';
   END IF;
 END $$;

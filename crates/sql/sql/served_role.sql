@@ -1,4 +1,5 @@
--- The body of a DO block; roles.rs declares served, login and secret in front of it.
+-- The body of a DO block; roles.rs declares served, login and secret in front of it. A secret that is null leaves the
+-- login's password as it is.
 --
 -- Whoever is logged in can always go back to the login role, and from there to each of its memberships.
 -- So there is one login for one served role, with that membership, no privilege of its own, and nothing more.
@@ -12,10 +13,24 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
     EXECUTE format('CREATE ROLE %I', login);
   END IF;
-  EXECUTE format('ALTER ROLE %I LOGIN NOINHERIT PASSWORD %L', login, secret);
+  -- Each step only where it is needed: on what is right already, somebody else may have the say.
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = login AND (rolinherit OR NOT rolcanlogin)) THEN
+    EXECUTE format('ALTER ROLE %I LOGIN NOINHERIT', login);
+  END IF;
+  IF secret IS NOT NULL THEN
+    EXECUTE format('ALTER ROLE %I PASSWORD %L', login, secret);
+  END IF;
+  IF NOT has_database_privilege(login, current_database(), 'CONNECT') THEN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), login);
+  END IF;
   -- From 16 on inheritance belongs to the grant and no longer follows from NOINHERIT.
-  EXECUTE format(CASE WHEN version >= 160000 THEN 'GRANT %I TO %I WITH ADMIN FALSE, INHERIT FALSE, SET TRUE'
-                      ELSE 'GRANT %I TO %I' END, served, login);
+  IF NOT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles l ON l.oid = m.member
+                  WHERE r.rolname = served AND l.rolname = login AND NOT m.admin_option
+                    AND coalesce(to_jsonb(m) ->> 'inherit_option', 'false') = 'false'
+                    AND coalesce(to_jsonb(m) ->> 'set_option', 'true') = 'true') THEN
+    EXECUTE format(CASE WHEN version >= 160000 THEN 'GRANT %I TO %I WITH ADMIN FALSE, INHERIT FALSE, SET TRUE'
+                        ELSE 'GRANT %I TO %I' END, served, login);
+  END IF;
 
   -- Roles may have been there before; what they have beyond this is refused rather than taken away.
   SELECT string_agg(what, ', ') INTO surplus FROM (
@@ -40,10 +55,4 @@ BEGIN
     RAISE EXCEPTION 'role % cannot be served by login %: %', quote_ident(served), quote_ident(login), surplus
       USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
-
-  GRANT pgusher_auth TO CURRENT_USER;
-  SET LOCAL ROLE pgusher_auth;
-  EXECUTE format('GRANT EXECUTE ON FUNCTION auth.pgusher_init TO %I', served);
-  RESET ROLE;
-  REVOKE pgusher_auth FROM CURRENT_USER;
 END

@@ -2,13 +2,20 @@
 //!
 //! Text only: nothing here connects. The caller runs, in this order and best in one transaction,
 //! [`INSTALL`], [`INSERT_KEY`] with [`kid`] and [`pads`], and [`ServedRole::sql`] for each role. Each may
-//! be run again. How the signed claims look and why a session cannot forge them is told in `sql/auth.sql`.
+//! be run again. [`Setup`] has all of it in order. How the signed claims look and why a session cannot forge them is told in `sql/auth.sql`.
 
 mod key;
+mod quote;
+mod rls;
 mod roles;
+mod setup;
+mod verifier;
 
 pub use key::{INSERT_KEY, RETIRE_KEY, kid, pads};
+pub use rls::OwnedTable;
 pub use roles::ServedRole;
+pub use setup::{Identity, Part, Setup, Step, StoredKey, add_key, retire_other_keys, script};
+pub use verifier::scram_verifier;
 
 /// Installs or upgrades the schema `auth` in the current database, on PostgreSQL 14 to 18.
 ///
@@ -22,6 +29,10 @@ pub const INSTALL: &str = include_str!("../sql/auth.sql");
 ///
 /// Fails with 2BP01, and changes nothing, while a policy, default or view still uses a reader.
 pub const REMOVE: &str = include_str!("../sql/remove.sql");
+
+/// What a [`Setup`] amounts to, a row for each thing: its name and its state, both text. `$1` text[] the served roles, `$2`
+/// text[] their logins, `$3` text the schema of the grants, or null. The keys are not in it.
+pub const STATE: &str = include_str!("../sql/state.sql");
 
 /// Makes the session the owner of the schema until [`LEAVE_OWNER`]; only inside a transaction.
 ///

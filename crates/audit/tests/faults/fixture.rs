@@ -45,12 +45,24 @@ async fn make(alone: Option<Cluster>) -> Fixture {
     for role in ["{role}", "{anonymous}"] {
         let role = fixture.named(role);
         let login = format!("pgusher_{role}");
-        let served = sql::ServedRole { role: &role, login: &login, password: "unused" };
+        let served = sql::ServedRole { role: &role, login: &login, verifier: None };
         fixture.admin.batch_execute(&served.sql()).await.unwrap();
         fixture.served.roles.push(ServedRole { role, login });
     }
     fixture.run(include_str!("clean.sql")).await;
     fixture
+}
+
+/// The server's version, as in `150018`.
+pub(crate) async fn version() -> i32 {
+    let row = cluster().await.admin("postgres").await.query_one("SHOW server_version_num", &[]).await.unwrap();
+    row.get::<_, String>(0).parse().unwrap()
+}
+
+/// Whether the server has this extension to create.
+pub(crate) async fn is_at_hand(extension: &str) -> bool {
+    let query = "SELECT FROM pg_available_extensions WHERE name = $1";
+    cluster().await.admin("postgres").await.query_opt(query, &[&extension]).await.unwrap().is_some()
 }
 
 /// The server of all tests, its database `clean` with the schema `auth`.

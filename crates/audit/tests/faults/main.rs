@@ -7,14 +7,21 @@
 
 mod attributes;
 mod auth_schema;
+mod children;
 mod clean;
+mod create;
+mod defaults;
 mod definers;
 mod extensions;
 mod fault;
 mod fixture;
 mod forgery;
 mod functions;
+mod grant_options;
+mod memberships;
+mod ownership;
 mod policies;
 mod server;
 mod settings;
+mod tables;
 mod views;

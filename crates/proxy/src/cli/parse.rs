@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Ports;
+use super::{Ports, TableName};
 
 /// `6432,6480,6481`, or `0` for three free ones.
 pub(super) fn ports(text: &str) -> Result<Ports, String> {
@@ -30,6 +30,49 @@ pub(super) fn claim(text: &str) -> Result<(String, Value), String> {
     let value = serde_json::from_str(json)
         .map_err(|error| format!("the value is not JSON ({error}); a string needs its quotes: {name}='\"text\"'"))?;
     Ok((name.into(), value))
+}
+
+/// `todos`, `app.todos`, `app."Todos"`: as in SQL, what is not quoted is in lower case.
+pub(super) fn table(text: &str) -> Result<TableName, String> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    loop {
+        let (name, behind) = identifier(rest)?;
+        names.push(name);
+        match behind.strip_prefix('.') {
+            Some(next) => rest = next,
+            None if behind.is_empty() => break,
+            None => return Err(format!("{behind:?} is no part of a name; a name with such characters needs quotes")),
+        }
+    }
+    let table = names.pop().unwrap_or_default();
+    match names.len() {
+        0 | 1 => Ok(TableName { schema: names.pop(), table }),
+        _ => Err("a table's name has at most two parts: SCHEMA.TABLE".into()),
+    }
+}
+
+/// The first name of a text, and what is behind it.
+fn identifier(text: &str) -> Result<(String, &str), String> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$'))).unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        return if name.is_empty() { Err("a name is expected".into()) } else { Ok((name.to_lowercase(), rest)) };
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let (part, behind) = rest.split_once('"').ok_or("a quote is not closed")?;
+        name.push_str(part);
+        match behind.strip_prefix('"') {
+            Some(next) => {
+                name.push('"');
+                rest = next;
+            }
+            None if name.is_empty() => return Err("a name is expected".into()),
+            None => return Ok((name, behind)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +106,18 @@ mod tests {
     fn an_unquoted_string_is_told_how_to_quote() {
         let error = claim("tenant=acme").expect_err("acme is not JSON");
         assert!(error.contains("needs its quotes"), "{error}");
+    }
+
+    #[test]
+    fn a_table_is_named_as_in_sql() {
+        let named = |schema: Option<&str>, table: &str| {
+            Ok(TableName { schema: schema.map(str::to_owned), table: table.to_owned() })
+        };
+        assert_eq!(table("Todos"), named(None, "todos"));
+        assert_eq!(table("app.todos"), named(Some("app"), "todos"));
+        assert_eq!(table(r#""My App"."a.""b""#), named(Some("My App"), r#"a."b"#));
+        for wrong in ["", "a.", ".a", "a.b.c", "a b", r#""a"#, r#""""#, "a;drop"] {
+            assert!(table(wrong).is_err(), "{wrong}");
+        }
     }
 }

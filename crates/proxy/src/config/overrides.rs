@@ -35,7 +35,8 @@ impl Overrides {
         Self { variables: variables.into_iter().collect(), settings }
     }
 
-    pub(super) fn variables(&self) -> &BTreeMap<String, String> {
+    /// The environment.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
     }
 

@@ -2,21 +2,46 @@
 
 use upstream::{Login, Password};
 
-use super::secret;
+use super::secret::{self, Secret};
 use super::section::{Placed, Section};
 
 /// What Postgres keeps of a name: `NAMEDATALEN` less its terminator. It would cut the rest off in silence.
 const LONGEST_NAME: usize = 63;
 
-/// One `[[role]]`: a role, and the login that serves it and no other.
-pub(super) struct Role {
+/// One `[[role]]`: a role, and the login that serves it and no other, with what is known of its password.
+pub(super) struct Role<P> {
     pub(super) name: String,
-    pub(super) login: Login,
+    pub(super) login: String,
+    pub(super) password: Option<P>,
+}
+
+impl Role<Password> {
+    pub(super) fn login(self) -> (String, Login) {
+        (self.name, Login { user: self.login, password: self.password })
+    }
 }
 
 /// Reads every `[[role]]`; each comes with the place of its name.
-pub(super) fn read(mut sections: Vec<Section<'_>>) -> Vec<Placed<Role>> {
-    let roles: Vec<_> = sections.iter_mut().map(read_one).collect();
+pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<Placed<Role<Password>>> {
+    read_with(sections, |section| {
+        let (key, password) = secret::read(section, "password")?;
+        if password.contains('\0') {
+            section.error(&key, "a password has no zero byte");
+        }
+        Some(Password::new(password))
+    })
+}
+
+/// Reads every `[[role]]`, whether there is its password or not.
+pub(super) fn find(sections: Vec<Section<'_>>) -> Vec<Placed<Role<Secret>>> {
+    read_with(sections, |section| secret::find(section, "password").map(|(_, secret)| secret))
+}
+
+fn read_with<P>(
+    mut sections: Vec<Section<'_>>,
+    password: impl Fn(&mut Section<'_>) -> Option<P>,
+) -> Vec<Placed<Role<P>>> {
+    let roles: Vec<_> = sections.iter_mut().map(|section| read_one(section, &password)).collect();
     let named = || roles.iter().flatten();
     for (index, (section, role)) in sections.iter().zip(&roles).enumerate() {
         let Some(role) = role else { continue };
@@ -25,10 +50,10 @@ pub(super) fn read(mut sections: Vec<Section<'_>>) -> Vec<Placed<Role>> {
             section.error("name", format!("there is another [[role]] {:?}", role.name));
         }
         // A login is a member of one role only. With two, `SET ROLE` would lead from one to the other.
-        if let Some(other) = earlier().find(|other| other.login.user == role.login.user) {
+        if let Some(other) = earlier().find(|other| other.login == role.login) {
             section.error("login", format!("it serves the role {:?} already; each role needs its own", other.name));
         }
-        if named().any(|other| other.name == role.login.user) {
+        if named().any(|other| other.name == role.login) {
             section.error("login", "clients get this role; the login must be another one");
         }
     }
@@ -36,18 +61,12 @@ pub(super) fn read(mut sections: Vec<Section<'_>>) -> Vec<Placed<Role>> {
     placed.flatten().collect()
 }
 
-fn read_one(section: &mut Section<'_>) -> Option<Role> {
+fn read_one<P>(section: &mut Section<'_>, password: impl Fn(&mut Section<'_>) -> Option<P>) -> Option<Role<P>> {
     let name = read_name(section, "name");
     let login = read_name(section, "login");
-    let password = secret::read(section, "password");
+    let password = password(section);
     section.finish();
-    if let Some((key, password)) = &password
-        && password.contains('\0')
-    {
-        section.error(key, "a password has no zero byte");
-    }
-    let password = password.map(|(_, password)| Password::new(password));
-    Some(Role { name: name?, login: Login { user: login?, password } })
+    Some(Role { name: name?, login: login?, password })
 }
 
 /// The name of a role, where Postgres can have one of that name.

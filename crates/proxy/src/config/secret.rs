@@ -4,16 +4,48 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::section::Section;
 
 /// No secret is longer: a file that is must be another one.
 const LONGEST: u64 = 64 * 1024;
 
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// In a file.
+    File(PathBuf),
+    /// In an environment variable.
+    Variable(String),
+}
+
+/// A secret that may not be there yet. No `Debug`: it would be printed.
+#[derive(Clone)]
+pub struct Secret {
+    /// Where it is, or is to be.
+    pub place: SecretPlace,
+    /// The text without its line end, which is not empty; none if there is no such file yet.
+    pub text: Option<String>,
+}
+
 /// Reads the secret that `name_file` or `name_env` points to: the key that pointed there, and
 /// the text without its line end, which is not empty.
 pub(super) fn read(section: &mut Section<'_>, name: &str) -> Option<(String, String)> {
+    let (key, place) = locate(section, name)?;
+    let text = read_place(section, &key, &place)?;
+    Some((key, text))
+}
+
+/// Like [`read`], but a file that is not there yet is no error.
+pub(super) fn find(section: &mut Section<'_>, name: &str) -> Option<(String, Secret)> {
+    let (key, place) = locate(section, name)?;
+    let missing = matches!(&place, SecretPlace::File(path) if matches!(path.try_exists(), Ok(false)));
+    let text = if missing { None } else { Some(read_place(section, &key, &place)?) };
+    Some((key, Secret { place, text }))
+}
+
+fn locate(section: &mut Section<'_>, name: &str) -> Option<(String, SecretPlace)> {
     let [file_key, variable_key] = ["file", "env"].map(|end| format!("{name}_{end}"));
     section.refuse(name, format!("a secret is never given in the open: use {file_key} or {variable_key}"));
     if section.has(&file_key) && section.has(&variable_key) {
@@ -21,21 +53,33 @@ pub(super) fn read(section: &mut Section<'_>, name: &str) -> Option<(String, Str
     }
     let file = section.path(&file_key);
     let variable = section.text(&variable_key);
-    let (key, text) = match (file, variable) {
-        (Some(path), _) => {
-            warn_of_readers(section, &file_key, &path);
-            (file_key, read_file(&path))
-        }
-        (None, Some(name)) => (variable_key, read_variable(section, &name)),
-        (None, None) => return None,
-    };
-    match text {
-        Ok(text) => Some((key, text)),
-        Err(message) => {
-            section.error(&key, message);
-            None
-        }
+    match (file, variable) {
+        (Some(path), _) => Some((file_key, SecretPlace::File(path))),
+        (None, Some(name)) => Some((variable_key, SecretPlace::Variable(name))),
+        (None, None) => None,
     }
+}
+
+fn read_place(section: &Section<'_>, key: &str, place: &SecretPlace) -> Option<String> {
+    let text = match place {
+        SecretPlace::File(path) => {
+            warn_of_readers(section, key, path);
+            read_file(path)
+        }
+        SecretPlace::Variable(name) => read_variable(section, name),
+    };
+    text.map_err(|message| section.error(key, message)).ok()
+}
+
+/// The key that 64 hexadecimal digits stand for.
+pub(crate) fn signing_key(digits: &str) -> Option<[u8; 32]> {
+    let byte = |pair: &[u8]| {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        let [high, low] = pair else { return None };
+        u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+    };
+    let bytes: Option<Vec<_>> = digits.as_bytes().chunks(2).map(byte).collect();
+    bytes?.try_into().ok()
 }
 
 /// Whether `name_file` or `name_env` is there and not read yet.

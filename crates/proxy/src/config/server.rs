@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use upstream::{Address, ClientCertificate, ConnectConfig, RootCertificates, Settings, SslMode, Tls};
+use upstream::{Address, ClientCertificate, ConnectConfig, RootCertificates, Settings, SslMode, Tls, TlsSetupError};
 
 use super::roles::identifier_error;
 use super::secret;
@@ -28,7 +28,17 @@ pub enum Databases {
     Named(Vec<String>),
 }
 
+/// The database to ask where none is named. Every cluster has it.
+const ANY_DATABASE: &str = "postgres";
+
 impl Databases {
+    /// Those that are known to be there: the named ones, or else one that is in every cluster.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        let named = if let Self::Named(names) = self { names.as_slice() } else { &[] };
+        let any = named.is_empty().then_some(ANY_DATABASE);
+        named.iter().map(String::as_str).chain(any)
+    }
+
     /// Whether a client may name this one.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
@@ -99,7 +109,7 @@ fn read_address(section: &mut Section<'_>) -> Option<Address> {
     None
 }
 
-/// The words are libpq's. The default is its strictest, and no TLS where the way to the server cannot be tapped.
+/// The words are libpq's.
 fn read_tls(section: &mut Section<'_>, address: Option<&Address>) -> Option<Tls> {
     let written = section.word("sslmode", &SSL_MODES);
     let roots = read_roots(section);
@@ -109,10 +119,22 @@ fn read_tls(section: &mut Section<'_>, address: Option<&Address>) -> Option<Tls>
         section.error("sslmode", "there is no TLS on a Unix socket");
         return None;
     }
+    let tls = tls_to(address, written, roots, client.as_ref());
+    tls.map_err(|error| section.error("sslmode", error.to_string())).ok()
+}
+
+/// How to speak TLS to this address. Without a mode it is libpq's strictest, and none where the way to the server
+/// cannot be tapped.
+pub(crate) fn tls_to(
+    address: &Address,
+    mode: Option<SslMode>,
+    roots: Option<RootCertificates>,
+    client: Option<&ClientCertificate>,
+) -> Result<Tls, TlsSetupError> {
     let default = if is_local(address) && roots.is_none() { SslMode::Disable } else { SslMode::VerifyFull };
-    let mode = written.unwrap_or(default);
+    let mode = mode.unwrap_or(default);
     let roots = roots.or_else(|| (mode == SslMode::VerifyFull).then_some(RootCertificates::System));
-    Tls::new(mode, roots.as_ref(), client.as_ref()).map_err(|error| section.error("sslmode", error.to_string())).ok()
+    Tls::new(mode, roots.as_ref(), client)
 }
 
 fn is_local(address: &Address) -> bool {

@@ -6,15 +6,17 @@ use sql::ServedRole;
 
 use super::configuration::{CLAIMS_SECRET, ROLES, login, password_file};
 use super::home::Home;
+use crate::config::signing_key;
 
 /// Random bytes of a password.
 const PASSWORD_BYTES: usize = 16;
 
-/// A login role's name and password, with the role that it reaches.
+/// A login role's name and verifier, with the role that it reaches.
 struct Login {
     role: &'static str,
     name: String,
-    password: String,
+    /// What the database gets to know of the password.
+    verifier: String,
 }
 
 /// Everything that the proxy and the database must agree on.
@@ -30,7 +32,8 @@ impl Secrets {
     /// Those of an earlier start of a kept demo, or new ones.
     pub(super) fn read_or_make(home: &Home) -> io::Result<Self> {
         let logins = ROLES.map(|role| {
-            Ok(Login { role, name: login(role), password: home.secret(&password_file(role), PASSWORD_BYTES)? })
+            let password = home.secret(&password_file(role), PASSWORD_BYTES)?;
+            Ok(Login { role, name: login(role), verifier: sql::scram_verifier(&password) })
         });
         Ok(Self {
             owner: home.secret("owner.password", PASSWORD_BYTES)?,
@@ -43,7 +46,7 @@ impl Secrets {
     pub(super) fn served(&self) -> Vec<ServedRole<'_>> {
         self.logins
             .iter()
-            .map(|login| ServedRole { role: login.role, login: &login.name, password: &login.password })
+            .map(|login| ServedRole { role: login.role, login: &login.name, verifier: Some(&login.verifier) })
             .collect()
     }
 }
@@ -55,12 +58,7 @@ pub(super) fn superuser(home: &Home) -> io::Result<String> {
 
 /// The bytes that 64 hexadecimal digits stand for.
 fn key(digits: &str) -> io::Result<[u8; 32]> {
-    let byte = |pair: &[u8]| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    };
-    let bytes: Option<Vec<_>> = digits.as_bytes().chunks(2).map(byte).collect();
-    let key = bytes.and_then(|bytes| bytes.try_into().ok());
+    let key = signing_key(digits);
     key.ok_or_else(|| io::Error::other(format!("{CLAIMS_SECRET} does not hold 64 hexadecimal digits")))
 }
 
@@ -90,6 +88,6 @@ mod tests {
             panic!("two roles are served");
         };
         assert_ne!(first.login, second.login);
-        assert_ne!(first.password, second.password);
+        assert_ne!(first.verifier, second.verifier);
     }
 }

@@ -29,7 +29,7 @@ async fn an_administrator_who_is_no_superuser_installs_everything() {
     for _ in 0..2 {
         cloud.batch_execute(INSTALL).await.unwrap();
         insert_key_as_owner(&cloud, &postgres.signer).await;
-        let served = ServedRole { role: "authenticated", login: "pgusher_authenticated", password: "x" };
+        let served = ServedRole { role: "authenticated", login: "pgusher_authenticated", verifier: Some(VERIFIER) };
         cloud.batch_execute(&served.sql()).await.unwrap();
     }
 
@@ -150,7 +150,7 @@ async fn a_login_with_more_than_its_one_role_is_refused() {
         format!("ALTER ROLE {role} LOGIN"),
     ] {
         admin.batch_execute(&format!("BEGIN; {surplus}")).await.unwrap();
-        let set_up = ServedRole { role: &role, login: &login, password: VERIFIER }.sql();
+        let set_up = ServedRole { role: &role, login: &login, verifier: Some(VERIFIER) }.sql();
         assert_eq!(state(admin.batch_execute(&set_up).await), "55000", "{surplus}");
         admin.batch_execute("ROLLBACK").await.unwrap();
     }
@@ -166,7 +166,8 @@ async fn a_login_that_may_pass_its_role_on_is_refused_or_loses_that() {
     let make = format!("CREATE ROLE {role}; CREATE ROLE {login}; GRANT {role} TO {login} WITH ADMIN OPTION");
     admin.batch_execute(&make).await.unwrap();
 
-    let answer = state(admin.batch_execute(&ServedRole { role: &role, login: &login, password: VERIFIER }.sql()).await);
+    let answer =
+        state(admin.batch_execute(&ServedRole { role: &role, login: &login, verifier: Some(VERIFIER) }.sql()).await);
 
     // Only from 16 on does a plain GRANT take an older admin option back.
     let option = format!("SELECT bool_or(admin_option) FROM pg_auth_members WHERE member = '{login}'::regrole");
@@ -185,7 +186,7 @@ fn unique_names() -> (String, String) {
 }
 
 fn served((role, login): &(String, String)) -> ServedRole<'_> {
-    ServedRole { role, login, password: VERIFIER }
+    ServedRole { role, login, verifier: Some(VERIFIER) }
 }
 
 async fn insert_key_as_owner(admin: &Client, signer: &Signer) {

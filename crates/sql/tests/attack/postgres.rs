@@ -36,7 +36,7 @@ impl Postgres {
         postgres.signer.install_in(&admin).await;
         for role in ["authenticated", "anonymous"] {
             let login = format!("pgusher_{role}");
-            let served = pgusher_sql::ServedRole { role, login: &login, password: "unused" };
+            let served = pgusher_sql::ServedRole { role, login: &login, verifier: None };
             admin.batch_execute(&served.sql()).await.unwrap();
         }
         admin.batch_execute(include_str!("todos.sql")).await.unwrap();
