@@ -3,6 +3,7 @@
 mod abandoned;
 mod canary;
 mod cancel;
+mod check;
 mod claims;
 mod command_line;
 mod copy;
@@ -32,7 +33,9 @@ mod resets;
 mod roles;
 mod safety;
 mod same_role;
+mod setup;
 mod shutdown;
 mod sslmode;
 mod startup;
+mod threat_model;
 mod tls;

@@ -1,5 +1,7 @@
 //! What `serve` refuses to be in front of, at start and later.
 
+use std::time::Duration;
+
 use pgusher::demo::home::{random_hex, write_private};
 use pgusher_tests::{Proxy, Stage, wait};
 
@@ -134,4 +136,26 @@ async fn a_database_that_cannot_be_audited_is_served_with_a_warning() {
     assert!(told.contains("nowhere_to_be_found") && told.contains("does not exist"), "{told}");
     assert_eq!(proxy.metric("pgusher_audit_last_success_timestamp_seconds").await, None);
     assert_eq!(proxy.session(&stage.token("alice")).await.value("SELECT count(*) FROM todos").await, "3");
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_told_before_it_does() {
+    let stage = Stage::get();
+    let directory = stage.files().join(format!("certificate-{}", random_hex(4)));
+    std::fs::create_dir(&directory).expect("a directory");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("parameters");
+    params.not_after = std::time::SystemTime::now().checked_add(Duration::from_secs(24 * 3600)).expect("a time").into();
+    let certificate = params.self_signed(&key).expect("a certificate");
+    std::fs::write(directory.join("server.crt"), certificate.pem()).expect("a file");
+    write_private(&directory.join("server.key"), &key.serialize_pem()).expect("a file");
+    let file = |name: &str| directory.join(name).display().to_string();
+
+    let builder = Proxy::builder(stage).set("tls.certificate_file", file("server.crt"));
+    let builder = builder.set("tls.key_file", file("server.key")).set("listen.admin", "127.0.0.1:0");
+    let proxy = builder.start().await;
+
+    proxy.logs("certificate-expires-soon").await;
+    let soon = r#"pgusher_findings{rule="certificate-expires-soon",level="warning"}"#;
+    assert_eq!(proxy.metric(soon).await.as_deref(), Some("1"));
 }

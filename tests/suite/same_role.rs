@@ -2,6 +2,7 @@
 //! promises of docs/threat-model.md, and what it says remains.
 
 mod changes;
+mod hardened;
 mod peers;
 mod rows;
 

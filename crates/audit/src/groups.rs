@@ -13,15 +13,19 @@ mod definers;
 mod extensions;
 mod functions;
 mod grant_options;
+mod issuers;
 mod memberships;
 mod ownership;
 mod policies;
 mod server;
 mod settings;
 mod tables;
+mod tls;
 mod views;
 
 pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
+pub use issuers::issuers;
+pub use tls::{Encryption, tls};
 
 /// The checks of a database, in the order of the report.
 #[rustfmt::skip]
@@ -53,13 +57,23 @@ static OTHERS: &[&Rule] = &[
     &CLAIMS_FORGEABLE,
     &CONFIG_ERROR,
     &CONFIG_WARNING,
-    &crate::server::OUTDATED,
-    &crate::server::END_OF_LIFE,
-    &crate::server::PREPARED_TRANSACTIONS,
-    &crate::server::TOO_MANY_SERVERS,
-    &crate::forgery::FORGED,
-    &crate::forgery::OPEN,
+    &issuers::UNREACHABLE,
+    &issuers::NO_KEYS,
+    &issuers::KEY_SKIPPED,
+    &issuers::OTHER_ISSUER,
+    &issuers::OTHER_KEYS,
+    &issuers::CLOCK,
+    &issuers::NO_AUDIENCE,
+    &tls::UNREADABLE,
+    &tls::EXPIRED,
+    &tls::NOT_YET,
+    &tls::EXPIRES,
+    &tls::NAMELESS,
+    &tls::UNVERIFIED,
 ];
+
+/// More of them.
+static LISTS: &[&[Rule]] = &[crate::server::RULES, crate::forgery::RULES];
 
 /// The checks of a database, in the order of the report.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
@@ -68,7 +82,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
 
 /// Every rule.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    OTHERS.iter().copied().chain(checks().flat_map(|check| check.rules))
+    OTHERS.iter().copied().chain(LISTS.iter().copied().flatten()).chain(checks().flat_map(|check| check.rules))
 }
 
 /// The rule of this id.
@@ -108,5 +122,21 @@ mod tests {
                 assert!(check.sql.contains(&format!("'{}'", rule.id)), "no row of {:?} is {}", check.group, rule.id);
             }
         }
+    }
+
+    #[test]
+    fn the_docs_list_every_rule_as_it_is() {
+        let docs = include_str!("../../../docs/check.md");
+        let row = |rule: &Rule| format!("| `{}` | {} | {} | {} |", rule.id, rule.level, rule.what, rule.why);
+        let mut expected: Vec<_> = rules().collect();
+        expected.sort_by_key(|rule| rule.group);
+        let expected: Vec<_> = expected.into_iter().map(row).collect();
+        let written: Vec<_> = docs.lines().filter(|line| is_rule(line)).collect();
+        assert_eq!(written, expected, "docs/check.md should have these rows:\n{}", expected.join("\n"));
+    }
+
+    /// Rows of other tables have fewer cells.
+    fn is_rule(line: &str) -> bool {
+        line.starts_with("| `") && line.matches(" | ").count() == 3
     }
 }

@@ -115,7 +115,7 @@ fn of_pools(facts: &Facts, pools: &Pools, served: &Served) -> Option<Finding> {
     let roles = u64::try_from(served.roles.len()).unwrap_or(u64::MAX);
     let of_roles = u64::from(pools.role_size).saturating_mul(roles);
     let of_database = pools.database_size.map_or(of_roles, |limit| of_roles.min(limit.into()));
-    let databases = pools.databases.map_or(u64::try_from(facts.databases).unwrap_or(0), u64::from);
+    let databases = pools.databases.map_or_else(|| u64::try_from(facts.databases).unwrap_or(0), u64::from);
     let wanted = of_database.saturating_mul(databases);
     let taken = u64::try_from(facts.connections).unwrap_or(0);
     (wanted > taken).then(|| {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::database::ServedRole;
 
-    const FACTS: Facts = Facts { version: 18_00_07, connections: 97, prepared_transactions: 0, databases: 1 };
+    const FACTS: Facts = Facts { version: 180_007, connections: 97, prepared_transactions: 0, databases: 1 };
     const POOLS: Pools = Pools { role_size: 20, database_size: None, databases: Some(1) };
 
     fn ids(facts: &Facts, pools: &Pools) -> Vec<&'static str> {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_oldest_safe_release_is_safe_and_the_one_before_it_is_not() {
-        for (safe, older) in [(15_00_20, 15_00_19), (16_00_16, 16_00_15), (17_00_12, 17_00_11), (18_00_07, 18_00_06)] {
+        for (safe, older) in [(150_020, 150_019), (160_016, 160_015), (170_012, 170_011), (180_007, 180_006)] {
             assert_eq!(of(safe), [""; 0], "{safe}");
             assert_eq!(of(older), ["server-outdated"], "{older}");
         }
@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn a_version_that_is_not_maintained_is_told_whatever_its_release() {
-        assert_eq!(of(14_00_25), ["server-end-of-life"]);
-        assert_eq!(of(14_00_24), ["server-outdated", "server-end-of-life"]);
-        assert_eq!(of(13_00_99), ["server-end-of-life"]);
+        assert_eq!(of(140_025), ["server-end-of-life"]);
+        assert_eq!(of(140_024), ["server-outdated", "server-end-of-life"]);
+        assert_eq!(of(130_099), ["server-end-of-life"]);
     }
 
     #[test]
     fn a_version_that_is_newer_than_the_table_is_taken_as_safe() {
-        assert_eq!(of(19_00_00), [""; 0]);
+        assert_eq!(of(190_000), [""; 0]);
     }
 
     #[test]

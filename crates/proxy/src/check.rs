@@ -4,7 +4,7 @@
 //! Whatever keeps one thing from being looked at is told, and the rest is looked at all the same: a check that stops at
 //! the first refusal would have to be run as often as there are refusals.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use audit::{
     CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Check, Finding, Place, Reach, Report, Rule, Sheet, Unseen,
@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use upstream::{ClaimsMode, Login};
 
 use crate::cli::CheckArgs;
-use crate::config::{Config, Databases, Origin, Overrides, Problem};
+use crate::config::{Config, Databases, Encryption, Origin, Overrides, Problem};
 use crate::owner::{Owner, OwnerError, connect, connect_as};
 
 /// How long the audit of one database may take.
@@ -64,6 +64,9 @@ pub(crate) async fn run(args: &CheckArgs) -> Result<Checked, OwnerError> {
     if matches!(config.claims, ClaimsMode::Claims) {
         sheet.findings.push(Finding::new(&CLAIMS_FORGEABLE, "claims.mode", "the mode is \"claims\""));
     }
+    sheet.findings.extend(Encryption::of(&config).findings(SystemTime::now()));
+    sheet.findings.extend(audit::issuers(&config.providers).await);
+    sheet.seen.extend(config.providers.iter().map(|provider| format!("provider {}", provider.name)));
     let mut check = Audit { args, config: &config, owner, checked: Checked { sheet, hindered: None } };
     check.databases().await;
     let Checked { mut sheet, hindered } = check.checked;

@@ -18,7 +18,7 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0   done
   1   failed
-  2   wrong usage
+  2   wrong usage; from `setup --verify`: the database differs
   69  the upstream or the issuer was unavailable at start
   78  the configuration is wrong
 

@@ -16,6 +16,7 @@ use identity::ProviderConfig;
 use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
+mod encryption;
 mod limits;
 mod listen;
 mod overrides;
@@ -43,6 +44,7 @@ pub use secret::{Secret, SecretPlace};
 pub use server::{Databases, Upstream};
 pub use setup::{ClaimsSetup, ClaimsWord, RoleSetup, SetupConfig};
 
+pub(crate) use encryption::Encryption;
 pub(crate) use secret::signing_key;
 pub(crate) use server::tls_to;
 

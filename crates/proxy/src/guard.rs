@@ -14,7 +14,7 @@ use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{Config, Safety};
+use crate::config::{Config, Encryption, Safety};
 use crate::owner::connect_as;
 use crate::proxy::Proxy;
 
@@ -22,12 +22,17 @@ use crate::proxy::Proxy;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The groups in which a critical finding keeps the proxy from starting.
-const GUARDED: [Group; 4] = [Group::Configuration, Group::Attributes, Group::Memberships, Group::Ownership];
+const GUARDED: [Group; 5] =
+    [Group::Configuration, Group::Attributes, Group::Memberships, Group::Ownership, Group::Policies];
+
+/// The groups that no database is asked for.
+const CONFIGURED: [Group; 2] = [Group::Configuration, Group::Tls];
 
 /// What is audited, and what the last audit found.
 #[derive(Debug)]
 pub(crate) struct Guard {
     served: Served,
+    encryption: Encryption,
     databases: Vec<String>,
     safety: Safety,
     seen: Mutex<Seen>,
@@ -47,8 +52,13 @@ pub struct Unsafe(Vec<Finding>);
 
 impl Guard {
     pub(crate) fn new(config: &Config) -> Self {
-        let databases = config.upstream.databases.known().map(str::to_owned).collect();
-        Self { served: config.served(), databases, safety: config.safety.clone(), seen: Mutex::default() }
+        Self {
+            served: config.served(),
+            encryption: Encryption::of(config),
+            databases: config.upstream.databases.known().map(str::to_owned).collect(),
+            safety: config.safety.clone(),
+            seen: Mutex::default(),
+        }
     }
 
     /// The audit at start.
@@ -96,7 +106,7 @@ impl Guard {
             }
         }
         if cluster {
-            let shared = |finding: &&Finding| finding.place.is_none() && finding.rule.group != Group::Configuration;
+            let shared = |finding: &&Finding| finding.place.is_none() && !CONFIGURED.contains(&finding.rule.group);
             now.findings.extend(before.findings.iter().filter(shared).cloned());
         }
         let known = |finding: &Finding| before.findings.iter().any(|old| is_same(old, finding));
@@ -107,8 +117,11 @@ impl Guard {
 
     /// What the configuration alone tells.
     fn configured(&self) -> Vec<Finding> {
-        let forgeable = || Finding::new(&CLAIMS_FORGEABLE, "claims.mode", "the mode is \"claims\"");
-        if self.served.claims_are_verified { Vec::new() } else { vec![forgeable()] }
+        let mut findings = self.encryption.findings(SystemTime::now());
+        if !self.served.claims_are_verified {
+            findings.push(Finding::new(&CLAIMS_FORGEABLE, "claims.mode", "the mode is \"claims\""));
+        }
+        findings
     }
 
     fn refuses(&self, finding: &Finding) -> bool {

@@ -12,6 +12,7 @@ use crate::cli::{SetupArgs, SetupTask};
 use crate::config::{ClaimsWord, ConfigErrors, Overrides, SetupConfig};
 use crate::owner::{Owner, OwnerError};
 use database::{Database, Preview, ScriptError};
+use logins::Standing;
 use secrets::Secrets;
 
 mod changes;
@@ -172,11 +173,12 @@ impl Session<'_> {
 
     async fn apply(&self, database: &Database, secrets: &mut Secrets) -> Result<(), Error> {
         secrets.invent();
-        let working = logins::working(database, secrets).await;
-        let verifiers = secrets.verifiers(|login| !working.contains(login));
+        let standings = logins::look(database, secrets).await?;
+        let stale = |login: &str| standings.get(login) != Some(&Standing::Right);
+        let verifiers = secrets.verifiers(stale);
         let parts = self.parts(secrets.key().as_ref(), &verifiers);
         let mut preview = self.preview(database, &parts).await?;
-        preview.changes.extend(secrets.password_changes(&working));
+        preview.changes.extend(secrets.password_changes(stale));
         self.insist_on_valid_key(database, secrets, &preview)?;
         let files = secrets.invented();
         if preview.changes.is_empty() && files.is_empty() {
@@ -194,7 +196,8 @@ impl Session<'_> {
     }
 
     async fn verify(&self, database: &Database, secrets: &Secrets) -> Result<(), Error> {
-        let working = logins::working(database, secrets).await;
+        let standings = logins::look(database, secrets).await?;
+        let wrong = |login: &str| standings.get(login) == Some(&Standing::Wrong);
         let key = secrets.key();
         let parts = self.parts(key.as_ref(), &[]);
         let mut preview = match self.preview(database, &parts).await {
@@ -204,7 +207,7 @@ impl Session<'_> {
             }
             preview => preview?,
         };
-        preview.changes.extend(secrets.password_changes(&working));
+        preview.changes.extend(secrets.password_changes(wrong));
         preview.changes.extend(secrets.missing_changes());
         print(&preview.to_string())?;
         if !preview.changes.is_empty() {

@@ -15,7 +15,7 @@ pub use key::{INSERT_KEY, RETIRE_KEY, kid, pads};
 pub use rls::OwnedTable;
 pub use roles::ServedRole;
 pub use setup::{Identity, Part, Setup, Step, StoredKey, add_key, retire_other_keys, script};
-pub use verifier::scram_verifier;
+pub use verifier::{scram_verifier, scram_verifies};
 
 /// Installs or upgrades the schema `auth` in the current database, on PostgreSQL 14 to 18.
 ///

@@ -129,7 +129,9 @@ impl Setup<'_> {
         match self.identity {
             Identity::Signed(_) => parts.push(statements("The schema auth", REMOVE.to_owned())),
             Identity::Extension => {
-                parts.push(statements("The extension pg_session_jwt", "DROP EXTENSION pg_session_jwt;\n".to_owned()));
+                let body = include_str!("../sql/remove_extension.sql");
+                let removal = block(&[("roles", "text[]", &self.names())], body);
+                parts.push(statements("The extension pg_session_jwt", removal));
             }
             Identity::Plain => {}
         }

@@ -54,6 +54,23 @@ async fn the_sessions_of_others_are_ended_by_the_login_and_not_by_the_role() {
 }
 
 #[tokio::test]
+async fn advisory_locks_and_channels_are_everybodys() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let (database, _superuser) = theatre(stage).await;
+    let mut bob = session(&proxy, stage, "bob", &database).await;
+    let mut mallory = session(&proxy, stage, "mallory", &database).await;
+    assert_eq!(state(&mut bob, "LISTEN news").await, "00000");
+
+    assert_eq!(mallory.value("SELECT pg_try_advisory_lock(1)").await, "t");
+    assert_eq!(state(&mut mallory, "NOTIFY news, 'from mallory'").await, "00000");
+
+    let heard = bob.until(b'A').await;
+    assert_eq!(bob.value("SELECT pg_try_advisory_lock(1)").await, "f");
+    assert!(heard.iter().any(|message| String::from_utf8_lossy(&message.body).contains("from mallory")), "{heard:?}");
+}
+
+#[tokio::test]
 async fn whoever_changes_the_logins_password_keeps_others_out_and_is_nobody_beside_the_proxy() {
     let stage = Stage::alone().await;
     let proxy = Proxy::builder(&stage).set("pool.default_pool_size", 1).start().await;

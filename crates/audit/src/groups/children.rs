@@ -6,6 +6,7 @@ use crate::rule::{Group, Level, Rule};
 pub(super) const CHECK: Check = Check {
     group: Group::Children,
     reach: Reach::Database,
+    needs: None,
     sql: include_str!("../../sql/13_children.sql"),
     needs: None,
     rules: &[Rule {

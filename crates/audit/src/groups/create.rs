@@ -6,6 +6,7 @@ use crate::rule::{Group, Level, Rule};
 pub(super) const CHECK: Check = Check {
     group: Group::Create,
     reach: Reach::Database,
+    needs: None,
     sql: include_str!("../../sql/04_create.sql"),
     needs: None,
     rules: &[

@@ -6,6 +6,7 @@ use crate::rule::{Group, Level, Rule};
 pub(super) const CHECK: Check = Check {
     group: Group::GrantOptions,
     reach: Reach::Database,
+    needs: None,
     sql: include_str!("../../sql/12_grant_options.sql"),
     needs: None,
     rules: &[Rule {

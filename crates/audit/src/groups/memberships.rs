@@ -6,6 +6,7 @@ use crate::rule::{Group, Level, Rule};
 pub(super) const CHECK: Check = Check {
     group: Group::Memberships,
     reach: Reach::Cluster,
+    needs: None,
     sql: include_str!("../../sql/02_memberships.sql"),
     needs: None,
     rules: &[

@@ -6,6 +6,7 @@ use crate::rule::{Group, Level, Rule};
 pub(super) const CHECK: Check = Check {
     group: Group::Tables,
     reach: Reach::Database,
+    needs: None,
     sql: include_str!("../../sql/05_tables.sql"),
     needs: None,
     rules: &[

@@ -2,7 +2,7 @@
 
 use pgusher_audit::{Finding, Group, Level, Report, checks};
 
-use crate::fixture::{Fixture, fixture, fixture_alone, is_at_hand, version};
+use crate::fixture::{Fixture, fixture, fixture_alone, version};
 
 /// Statements that break a rule, and the finding that this must give. All texts may have the fixture's names in braces.
 pub(crate) struct Fault {
@@ -65,12 +65,9 @@ impl Fault {
         self
     }
 
-    async fn is_possible(&self) -> bool {
-        let at_hand = match self.extension {
-            Some(name) => is_at_hand(name).await,
-            None => true,
-        };
-        at_hand && self.versions.contains(&version().await)
+    async fn has_extension(&self, fixture: &Fixture) -> bool {
+        let at_hand = "SELECT $1::text IS NULL OR EXISTS (SELECT FROM pg_available_extensions WHERE name = $1)";
+        fixture.admin.query_one(at_hand, &[&self.extension]).await.unwrap().get(0)
     }
 
     fn told_in(&self, fixture: &Fixture, report: &Report) -> Option<Finding> {
@@ -106,10 +103,13 @@ pub(crate) fn told(report: &Report) -> Vec<String> {
 }
 
 async fn try_one(fault: &Fault) {
-    if !fault.is_possible().await {
+    if !fault.versions.contains(&version().await) {
         return;
     }
     let fixture = if fault.alone { fixture_alone().await } else { fixture().await };
+    if !fault.has_extension(&fixture).await {
+        return;
+    }
     let told = async || fault.told_in(&fixture, &fixture.report().await);
     assert!(told().await.is_none(), "{} is told of a clean database", fault.rule);
 

@@ -53,7 +53,6 @@ const FAULTS: [Fault; 8] = [
         "role {other}", "table public.todos; its rights are had by"),
     Fault::new("owner-reached", "CREATE ROLE {other}; ALTER TABLE todos OWNER TO {other}; GRANT {other} TO {role} WITH SET FALSE",
         "role {other}", "its rights are had by {role}").since(16),
-    Fault::new("large-objects-owned", "GRANT EXECUTE ON FUNCTION lo_create TO {role};
-         SET SESSION AUTHORIZATION {login}; SET ROLE {role}; SELECT lo_create(0);
-         RESET SESSION AUTHORIZATION", "role {role}", "large object"),
+    Fault::new("large-objects-owned", "SELECT lo_create(4242); ALTER LARGE OBJECT 4242 OWNER TO {role}",
+        "role {role}", "large object"),
 ];

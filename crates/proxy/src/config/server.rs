@@ -137,7 +137,8 @@ pub(crate) fn tls_to(
     Tls::new(mode, roots.as_ref(), client)
 }
 
-fn is_local(address: &Address) -> bool {
+/// Whether the way to this address stays on this machine.
+pub(super) fn is_local(address: &Address) -> bool {
     match address {
         Address::Unix(_) => true,
         Address::Tcp { host, .. } => {

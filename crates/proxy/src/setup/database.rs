@@ -1,5 +1,6 @@
 //! The database that is set up, as its owner sees it: scripts that are tried, scripts that are run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -72,6 +73,17 @@ impl Database {
             Way::Plain => return Ok(Some(way)),
         };
         Ok(self.exists(question, &[]).await?.then_some(way))
+    }
+
+    /// What is stored of every login's password, for those who may read that.
+    pub(super) async fn verifiers(&self) -> Result<Option<BTreeMap<String, String>>, ScriptError> {
+        let readable = "SELECT WHERE pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
+        if !self.exists(readable, &[]).await? {
+            return Ok(None);
+        }
+        let stored = "SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolpassword IS NOT NULL";
+        let rows = self.client.query(stored, &[]).await.map_err(failed("Look"))?;
+        Ok(Some(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 
     /// Runs the parts, tells what they change, and undoes them.

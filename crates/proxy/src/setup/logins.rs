@@ -1,24 +1,56 @@
-//! Whether the logins have their passwords already. A verifier has a salt, so to set the same password again is a change,
-//! and what is stored only a superuser can read; but everybody can try to log in.
+//! Whether the logins have their passwords already. A verifier has a salt, so to set the same password again is a change. A
+//! superuser can read what is stored; everybody else can try to log in.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use sql::scram_verifies;
 use upstream::{Login, Parameters, Password, Server, Settings, Startup};
 
-use super::database::Database;
+use super::database::{Database, ScriptError};
 use super::secrets::Secrets;
 use crate::demo::home::random_hex;
 
-/// The logins whose passwords, as far as they are there, are right in this database.
-pub(super) async fn working(database: &Database, secrets: &Secrets) -> BTreeSet<String> {
-    let mut working = BTreeSet::new();
+/// What is known of a login's password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The database has it.
+    Right,
+    /// The database has another, or no such login.
+    Wrong,
+    /// Anybody gets in, whatever they say.
+    Unknown,
+}
+
+/// By login, for every password that is there.
+pub(super) type Standings = BTreeMap<String, Standing>;
+
+/// Finds out about all of them.
+pub(super) async fn look(database: &Database, secrets: &Secrets) -> Result<Standings, ScriptError> {
+    let stored = database.verifiers().await?;
+    let mut standings = Standings::new();
     for (login, password) in secrets.passwords() {
-        // Where anybody gets in whatever they say, it proves nothing.
-        if lets_in(database, login, password).await && !lets_in(database, login, &random_hex(16)).await {
-            working.insert(login.to_owned());
-        }
+        let read = stored.as_ref().map(|stored| match stored.get(login) {
+            Some(verifier) => scram_verifies(verifier, password),
+            None => Some(false),
+        });
+        let standing = match read.flatten() {
+            Some(true) => Standing::Right,
+            Some(false) => Standing::Wrong,
+            None => try_out(database, login, password).await,
+        };
+        standings.insert(login.to_owned(), standing);
     }
-    working
+    Ok(standings)
+}
+
+async fn try_out(database: &Database, login: &str, password: &str) -> Standing {
+    if !lets_in(database, login, password).await {
+        Standing::Wrong
+    } else if lets_in(database, login, &random_hex(16)).await {
+        Standing::Unknown
+    } else {
+        Standing::Right
+    }
 }
 
 async fn lets_in(database: &Database, name: &str, password: &str) -> bool {

@@ -1,7 +1,6 @@
 //! The secrets that the proxy and the database share. One that is there is used as it is; one that is missing is made, in
 //! a file that only its owner may read.
 
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -74,7 +73,7 @@ impl Secrets {
     }
 
     /// A verifier for each login, in their order, where there is a password and it is wanted.
-    pub(super) fn verifiers(&self, wanted: impl Fn(&String) -> bool) -> Vec<Option<String>> {
+    pub(super) fn verifiers(&self, wanted: impl Fn(&str) -> bool) -> Vec<Option<String>> {
         let verifier = |(login, entry): &(String, Option<Entry>)| {
             let password = entry.as_ref()?.text.as_ref().filter(|_| wanted(login))?;
             Some(sql::scram_verifier(password))
@@ -119,15 +118,13 @@ impl Secrets {
         Ok(files)
     }
 
-    /// The passwords that the database is yet to get.
-    pub(super) fn password_changes<'a>(&'a self, working: &'a BTreeSet<String>) -> impl Iterator<Item = Change> + 'a {
-        let stale = self.passwords.iter().filter(|(login, _)| !working.contains(login));
-        stale.filter_map(|(login, entry)| {
+    /// The passwords of these logins, as changes that setup would make.
+    pub(super) fn password_changes<'a>(&'a self, of: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = Change> + 'a {
+        let chosen = self.passwords.iter().filter(move |(login, _)| of(login));
+        chosen.filter_map(|(login, entry)| {
             let entry = entry.as_ref().filter(|entry| entry.text.is_some())?;
-            Some(Change::Made {
-                subject: format!("password of role {login}"),
-                state: format!("that of {}", name(&entry.place)),
-            })
+            let (subject, state) = (format!("password of role {login}"), format!("that of {}", name(&entry.place)));
+            Some(Change::Made { subject, state })
         })
     }
 

@@ -1,0 +1,9 @@
+//! `pgusher setup`, by the binary, on a cluster of its own for each test: roles are the whole cluster's.
+
+mod applied;
+mod hardened;
+mod keys;
+mod lab;
+mod policies;
+mod printed;
+mod removed;
