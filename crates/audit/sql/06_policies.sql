@@ -1,13 +1,12 @@
 -- Policies that apply to clients, on tables that clients reach. What a policy asks is read in its expression and, as
 -- far as their text shows it, in the functions that it calls.
-WITH RECURSIVE reachable AS (
-  SELECT DISTINCT r.oid
-    FROM pg_roles c
-    JOIN pg_roles r ON pg_has_role(c.oid, r.oid, 'MEMBER')
-   WHERE c.rolname = ANY ($1 || $2) AND NOT c.rolsuper AND NOT r.rolsuper
+WITH RECURSIVE seat AS (
+  SELECT oid, rolname FROM pg_roles WHERE rolname = ANY ($5)
 ),
 grantee(oid, name) AS (
-  SELECT oid, quote_ident(pg_get_userbyid(oid)) FROM reachable
+  SELECT DISTINCT r.oid, quote_ident(r.rolname)
+    FROM seat
+    JOIN pg_roles r ON pg_has_role(seat.oid, r.oid, 'USAGE')
   UNION ALL
   SELECT 0, 'PUBLIC'
 ),
@@ -17,7 +16,7 @@ reached_table AS (
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-     AND EXISTS (SELECT FROM reachable r
+     AND EXISTS (SELECT FROM seat r
                   WHERE has_schema_privilege(r.oid, n.oid, 'USAGE')
                     AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')
                          OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')))
@@ -37,7 +36,7 @@ policy AS (
          format('POLICY %I ON %s', p.polname, t.name) AS named
     FROM pg_policy p
     JOIN reached_table t ON t.oid = p.polrelid
-   WHERE p.polroles = '{0}' OR EXISTS (SELECT FROM reachable r WHERE r.oid = ANY (p.polroles))
+   WHERE EXISTS (SELECT FROM grantee g WHERE g.oid = ANY (p.polroles))
 ),
 expression AS (
   SELECT p.oid, e.part, e.tree::text AS tree, pg_get_expr(e.tree, p.polrelid) AS text
@@ -179,16 +178,24 @@ always AS (
    WHERE e.text ~ '^(true|\((\w+) = \2\)|\(\(?(''?[^ ()]+''?)\)? = \(?\3\)?\)|\(true OR .*\)|.* OR true\))$'
    GROUP BY e.oid
 ),
--- With FOR ALL or the same command, and for every role that the other one is for.
+-- Whom a policy is for, among those who have a right to the table.
+applied AS (
+  SELECT p.oid, s.oid AS seat
+    FROM policy p, seat s
+   WHERE EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE CASE r WHEN 0 THEN true ELSE pg_has_role(s.oid, r, 'USAGE') END)
+     AND (has_table_privilege(s.oid, p.polrelid, 'SELECT, INSERT, UPDATE, DELETE')
+          OR has_any_column_privilege(s.oid, p.polrelid, 'SELECT, INSERT, UPDATE'))
+),
+-- A restriction FOR ALL or for the same command, for each of these.
 narrowed AS (
   SELECT p.oid
     FROM policy p
    WHERE NOT EXISTS (
-           SELECT FROM reachable r
-            WHERE (p.polroles = '{0}' OR r.oid = ANY (p.polroles))
+           SELECT FROM applied a
+            WHERE a.oid = p.oid
               AND NOT EXISTS (SELECT FROM policy q
+                                JOIN applied b ON b.oid = q.oid AND b.seat = a.seat
                                WHERE q.polrelid = p.polrelid AND NOT q.polpermissive AND q.polcmd IN ('*', p.polcmd)
-                                 AND (q.polroles = '{0}' OR r.oid = ANY (q.polroles))
                                  AND q.oid NOT IN (SELECT oid FROM always)))
 )
 -- Where claims are asked for in another way, only to do without the policy is safe, and for a restriction not even that.

@@ -1,20 +1,21 @@
 -- SECURITY DEFINER functions that clients may call. What verifies the claims is looked at elsewhere, and what an extension
 -- brings is the extension's.
-WITH reachable AS (
-  SELECT DISTINCT r.oid
-    FROM pg_roles c
-    JOIN pg_roles r ON pg_has_role(c.oid, r.oid, 'MEMBER')
-   WHERE c.rolname = ANY ($1 || $2) AND NOT c.rolsuper AND NOT r.rolsuper
+WITH seat AS (
+  SELECT oid, rolname FROM pg_roles WHERE rolname = ANY ($5)
 ),
 grantee(oid, name) AS (
-  SELECT oid, quote_ident(pg_get_userbyid(oid)) FROM reachable WHERE pg_get_userbyid(oid) NOT LIKE 'pg\_%'
+  SELECT DISTINCT r.oid, quote_ident(r.rolname)
+    FROM seat
+    JOIN pg_roles r ON pg_has_role(seat.oid, r.oid, 'USAGE')
+   -- A predefined role comes with its rights: what is wrong there is the membership.
+   WHERE r.rolname NOT LIKE 'pg\_%'
   UNION ALL
   SELECT 0, 'PUBLIC'
 ),
 -- Who may make temporary tables can have a trigger function run for them, with rows of his own making; and such a
 -- table comes first wherever a search_path does not say otherwise.
 client AS (
-  SELECT coalesce(bool_or(has_database_privilege(oid, current_database(), 'TEMPORARY')), false) AS has_temp FROM reachable
+  SELECT coalesce(bool_or(has_database_privilege(oid, current_database(), 'TEMPORARY')), false) AS has_temp FROM seat
 ),
 definer AS (
   SELECT p.oid, p.oid::regprocedure AS name, n.nspname, p.prosrc, l.lanname, p.prosqlbody IS NOT NULL AS is_bound,
@@ -31,7 +32,7 @@ definer AS (
     JOIN pg_roles o ON o.oid = p.proowner
     CROSS JOIN client
    WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-     AND EXISTS (SELECT FROM reachable r WHERE has_schema_privilege(r.oid, n.oid, 'USAGE'))
+     AND EXISTS (SELECT FROM seat r WHERE has_schema_privilege(r.oid, n.oid, 'USAGE'))
      AND p.prorettype <> 'event_trigger'::regtype AND (p.prorettype <> 'trigger'::regtype OR client.has_temp)
      AND NOT (n.nspname = 'auth' AND o.rolname = 'pgusher_auth')
      AND NOT EXISTS (SELECT FROM pg_depend d
@@ -59,7 +60,7 @@ SELECT 'definer-search-path', nullif(weak.level, ''), subject, weak.evidence,
     SELECT '', format('its search_path has %I, where clients may create', n.nspname)
       FROM pg_namespace n
      WHERE n.nspname = ANY (schemas)
-       AND EXISTS (SELECT FROM reachable r WHERE has_schema_privilege(r.oid, n.oid, 'CREATE'))
+       AND EXISTS (SELECT FROM seat r WHERE has_schema_privilege(r.oid, n.oid, 'CREATE'))
     UNION ALL
     SELECT 'warning', format('its search_path, %s, leaves temporary tables in front of all others', path)
      WHERE has_temp AND path <> '""' AND schemas[cardinality(schemas)] <> 'pg_temp'

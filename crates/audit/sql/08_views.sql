@@ -1,13 +1,12 @@
 -- Views that clients reach and that read with their owner's rights: all before PostgreSQL 15, later those without
 -- security_invoker.
-WITH RECURSIVE reachable AS (
-  SELECT DISTINCT r.oid
-    FROM pg_roles c
-    JOIN pg_roles r ON pg_has_role(c.oid, r.oid, 'MEMBER')
-   WHERE c.rolname = ANY ($1 || $2) AND NOT c.rolsuper AND NOT r.rolsuper
+WITH RECURSIVE seat AS (
+  SELECT oid, rolname FROM pg_roles WHERE rolname = ANY ($5)
 ),
 grantee(oid, name) AS (
-  SELECT oid, quote_ident(pg_get_userbyid(oid)) FROM reachable
+  SELECT DISTINCT r.oid, quote_ident(r.rolname)
+    FROM seat
+    JOIN pg_roles r ON pg_has_role(seat.oid, r.oid, 'USAGE')
   UNION ALL
   SELECT 0, 'PUBLIC'
 ),
@@ -31,7 +30,7 @@ reached AS (
     JOIN pg_namespace n ON n.oid = v.relnamespace
    WHERE NOT v.asks_as_caller AND n.nspname NOT IN ('pg_catalog', 'information_schema')
      AND format('%s.%s', n.nspname, v.relname) <> ALL ($3)
-     AND EXISTS (SELECT FROM reachable r WHERE has_schema_privilege(r.oid, n.oid, 'USAGE'))
+     AND EXISTS (SELECT FROM seat r WHERE has_schema_privilege(r.oid, n.oid, 'USAGE'))
      AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = v.oid AND d.deptype = 'e')
 ),
@@ -52,7 +51,7 @@ source AS (
   SELECT r.view, c.oid::regclass AS name,
          -- The catalogs that not everybody may read have no policies either.
          CASE WHEN n.nspname = 'pg_catalog'
-              THEN NOT EXISTS (SELECT FROM reachable x WHERE has_table_privilege(x.oid, c.oid, 'SELECT')
+              THEN NOT EXISTS (SELECT FROM seat x WHERE has_table_privilege(x.oid, c.oid, 'SELECT')
                                                           OR has_any_column_privilege(x.oid, c.oid, 'SELECT'))
               ELSE c.relrowsecurity AND (o.rolsuper OR o.rolbypassrls
                                          OR NOT c.relforcerowsecurity AND pg_has_role(o.oid, c.relowner, 'USAGE'))

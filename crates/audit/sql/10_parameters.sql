@@ -1,9 +1,11 @@
 -- Rights on parameters of the server.
-WITH grantee(oid, name) AS (
+WITH seat AS (
+  SELECT oid, rolname FROM pg_roles WHERE rolname = ANY ($5)
+),
+grantee(oid, name) AS (
   SELECT DISTINCT r.oid, quote_ident(r.rolname)
-    FROM pg_roles c
-    JOIN pg_roles r ON pg_has_role(c.oid, r.oid, 'MEMBER')
-   WHERE c.rolname = ANY ($1 || $2) AND NOT c.rolsuper AND NOT r.rolsuper
+    FROM seat
+    JOIN pg_roles r ON pg_has_role(seat.oid, r.oid, 'USAGE')
   UNION ALL
   SELECT 0, 'PUBLIC'
 )

@@ -1,11 +1,14 @@
 -- Functions of the server that clients may call: what one session can do to another of the same role, and what is a
 -- superuser's unless somebody gave it away.
-WITH grantee(oid, name) AS (
+WITH seat AS (
+  SELECT oid, rolname FROM pg_roles WHERE rolname = ANY ($5)
+),
+grantee(oid, name) AS (
   SELECT DISTINCT r.oid, quote_ident(r.rolname)
-    FROM pg_roles c
-    JOIN pg_roles r ON pg_has_role(c.oid, r.oid, 'MEMBER')
+    FROM seat
+    JOIN pg_roles r ON pg_has_role(seat.oid, r.oid, 'USAGE')
    -- A predefined role comes with its rights: what is wrong there is the membership.
-   WHERE c.rolname = ANY ($1 || $2) AND NOT c.rolsuper AND NOT r.rolsuper AND r.rolname NOT LIKE 'pg\_%'
+   WHERE r.rolname NOT LIKE 'pg\_%'
   UNION ALL
   SELECT 0, 'PUBLIC'
 ),

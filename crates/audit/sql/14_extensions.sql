@@ -1,12 +1,13 @@
 -- Extensions, foreign servers and languages that give clients a way around the policies or out of the database.
-WITH reachable AS (
-  SELECT DISTINCT r.oid
-    FROM pg_roles c
-    JOIN pg_roles r ON pg_has_role(c.oid, r.oid, 'MEMBER')
-   WHERE c.rolname = ANY ($1 || $2) AND NOT c.rolsuper AND NOT r.rolsuper
+WITH seat AS (
+  SELECT oid, rolname FROM pg_roles WHERE rolname = ANY ($5)
 ),
 grantee(oid, name) AS (
-  SELECT oid, quote_ident(pg_get_userbyid(oid)) FROM reachable WHERE pg_get_userbyid(oid) NOT LIKE 'pg\_%'
+  SELECT DISTINCT r.oid, quote_ident(r.rolname)
+    FROM seat
+    JOIN pg_roles r ON pg_has_role(seat.oid, r.oid, 'USAGE')
+   -- A predefined role comes with its rights: what is wrong there is the membership.
+   WHERE r.rolname NOT LIKE 'pg\_%'
   UNION ALL
   SELECT 0, 'PUBLIC'
 ),
@@ -32,7 +33,7 @@ callable AS (
    -- The handlers of a language or of a foreign data wrapper, and triggers, cannot be called.
    WHERE p.prorettype <> ALL ('{language_handler,fdw_handler,trigger,event_trigger}'::regtype[])
      AND NOT EXISTS (SELECT FROM pg_foreign_data_wrapper w WHERE w.fdwvalidator = p.oid)
-     AND EXISTS (SELECT FROM reachable r WHERE has_schema_privilege(r.oid, p.pronamespace, 'USAGE'))
+     AND EXISTS (SELECT FROM seat r WHERE has_schema_privilege(r.oid, p.pronamespace, 'USAGE'))
 )
 SELECT rule, NULL AS level, format('extension %I', extname) AS subject,
        format('clients may call %s%s', min(first), ' and ' || nullif(sum(number) - 1, 0) || ' more') AS evidence,
@@ -71,7 +72,7 @@ SELECT 'language-untrusted', NULL, format('function %s', p.oid::regprocedure),
   JOIN grantee g ON g.oid = a.grantee
  WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c') AND a.privilege_type = 'EXECUTE'
    AND p.prorettype <> ALL ('{trigger,event_trigger}'::regtype[])
-   AND EXISTS (SELECT FROM reachable r WHERE has_schema_privilege(r.oid, p.pronamespace, 'USAGE'))
+   AND EXISTS (SELECT FROM seat r WHERE has_schema_privilege(r.oid, p.pronamespace, 'USAGE'))
  GROUP BY p.oid, l.lanname
 UNION ALL
 SELECT 'language-usable', NULL, format('language %I', l.lanname),

@@ -7,10 +7,7 @@ use crate::database::{Error, Report, Served, Unseen};
 use crate::finding::{Finding, Place};
 use crate::rule::{Group, Level, Rule};
 
-/// What this file finds.
-pub(crate) static RULES: &[Rule] = &[FORGED, OPEN];
-
-const FORGED: Rule = Rule {
+pub(crate) const FORGED: Rule = Rule {
     id: "auth-forged",
     group: Group::AuthSchema,
     level: Level::Critical,
@@ -18,7 +15,7 @@ const FORGED: Rule = Rule {
     why: "Every user can be any other.",
 };
 
-const OPEN: Rule = Rule {
+pub(crate) const OPEN: Rule = Rule {
     id: "auth-open",
     group: Group::AuthSchema,
     level: Level::Critical,

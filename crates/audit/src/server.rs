@@ -7,10 +7,7 @@ use crate::database::{Error, Served};
 use crate::finding::Finding;
 use crate::rule::{Group, Level, Rule};
 
-/// What this file finds.
-pub(crate) static RULES: &[Rule] = &[OUTDATED, END_OF_LIFE, PREPARED_TRANSACTIONS, TOO_MANY_SERVERS];
-
-const OUTDATED: Rule = Rule {
+pub(crate) const OUTDATED: Rule = Rule {
     id: "server-outdated",
     group: Group::Server,
     level: Level::High,
@@ -18,7 +15,7 @@ const OUTDATED: Rule = Rule {
     why: "Anybody with SQL can use the published gaps, and some of them show the rows of others.",
 };
 
-const END_OF_LIFE: Rule = Rule {
+pub(crate) const END_OF_LIFE: Rule = Rule {
     id: "server-end-of-life",
     group: Group::Server,
     level: Level::High,
@@ -26,7 +23,7 @@ const END_OF_LIFE: Rule = Rule {
     why: "Gaps that are found from now on stay open.",
 };
 
-const PREPARED_TRANSACTIONS: Rule = Rule {
+pub(crate) const PREPARED_TRANSACTIONS: Rule = Rule {
     id: "prepared-transactions",
     group: Group::Server,
     level: Level::Warning,
@@ -34,7 +31,7 @@ const PREPARED_TRANSACTIONS: Rule = Rule {
     why: "A prepared transaction outlives its session and keeps its locks until somebody ends it.",
 };
 
-const TOO_MANY_SERVERS: Rule = Rule {
+pub(crate) const TOO_MANY_SERVERS: Rule = Rule {
     id: "too-many-servers",
     group: Group::Server,
     level: Level::Warning,

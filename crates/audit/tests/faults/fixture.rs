@@ -59,6 +59,12 @@ pub(crate) async fn version() -> i32 {
     row.get::<_, String>(0).parse().unwrap()
 }
 
+/// Whether the server has this extension to create.
+pub(crate) async fn is_at_hand(extension: &str) -> bool {
+    let query = "SELECT FROM pg_available_extensions WHERE name = $1";
+    cluster().await.admin("postgres").await.query_opt(query, &[&extension]).await.unwrap().is_some()
+}
+
 /// The server of all tests, its database `clean` with the schema `auth`.
 async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();

@@ -4,7 +4,7 @@ use pgusher_audit::server::{Facts, Pools, facts, findings};
 use pgusher_audit::{Group, checks};
 
 use crate::fault::{Fault, try_all, try_harmless};
-use crate::fixture::{Fixture, fixture, fixture_alone};
+use crate::fixture::{Fixture, fixture, fixture_alone, version};
 
 /// The beginning of statements that append what follows. The file is read anew whenever it is looked at.
 macro_rules! append_to_hba {
@@ -57,8 +57,7 @@ async fn a_login_is_told_that_it_may_not_see_the_ways_in() {
 async fn a_login_may_ask_for_the_facts_of_the_server() {
     let fixture = fixture().await;
     let seen = facts(&fixture.login().await, &fixture.served).await.unwrap();
-    let version: String = fixture.admin.query_one("SHOW server_version_num", &[]).await.unwrap().get(0);
-    assert_eq!(seen.version.to_string(), version);
+    assert_eq!(seen.version, version().await);
     // As the test server is started, less those that PostgreSQL keeps for superusers.
     assert_eq!((seen.connections, seen.prepared_transactions), (197, 0));
     assert!(seen.databases >= 1);
