@@ -1,7 +1,7 @@
 # Two commands set everything up: `make demo` runs the main job, `make test` passes all tests. Both install what is
 # missing, by apt, npm and pip where they may; see tests/drivers/install.sh.
 
-.PHONY: demo test lint build bench regress driver-suites
+.PHONY: demo test test-matrix lint build bench regress driver-suites
 
 demo:
 	@tests/drivers/install.sh postgres
@@ -13,6 +13,9 @@ build:
 test:
 	@tests/drivers/install.sh
 	cargo test --workspace
+
+test-matrix:
+	tests/matrix $(VERSIONS)
 
 lint:
 	cargo fmt --all --check

@@ -17,6 +17,8 @@
 
 pub mod canary;
 mod demo;
+mod hardening;
+mod metrics;
 mod proxy;
 mod random;
 mod raw;
@@ -28,6 +30,7 @@ mod token;
 pub mod wait;
 
 pub use demo::Demo;
+pub use hardening::harden;
 pub use proxy::{Proxy, ProxyBuilder, binary};
 pub use random::Random;
 pub use raw::{Message, Raw, message, startup};

@@ -16,6 +16,9 @@ use crate::stage::{ROLES, Stage};
 use crate::token::AUDIENCE;
 use crate::wait;
 
+/// As what they are: forgeable, which has to be accepted.
+const PLAIN_CLAIMS: &str = "mode = \"claims\"\n[safety]\nallow = [\"claims-forgeable\"]";
+
 /// A running proxy; killed when dropped.
 pub struct Proxy {
     child: Child,
@@ -263,7 +266,7 @@ format = "json"
 level = "debug"
 {tls}{tables}"#,
             port = stage.postgres_port(),
-            claims = if self.signed { signed } else { "mode = \"claims\"" },
+            claims = if self.signed { signed } else { PLAIN_CLAIMS },
             roles = roles.concat(),
             issuer = stage.issuer.url(),
             anonymous = if self.anonymous { "[anonymous]\nrole = \"anonymous\"" } else { "" },

@@ -31,6 +31,16 @@ const ALGORITHMS: [jsonwebtoken::Algorithm; 9] = [
     jsonwebtoken::Algorithm::EdDSA,
 ];
 
+const SETTINGS: [(&str, &str); 4] =
+    [("max_connections", "600"), ("log_connections", "on"), ("max_prepared_transactions", "10"), ("fsync", "off")];
+
+const TLS: [(&str, &str); 4] = [
+    ("ssl", "on"),
+    ("ssl_cert_file", "../server.crt"),
+    ("ssl_key_file", "../server.key"),
+    ("ssl_ca_file", "../ca.crt"),
+];
+
 /// The roles that are served, each by a login `pgusher_<role>`.
 pub(crate) const ROLES: [&str; 2] = ["authenticated", "anonymous"];
 
@@ -107,21 +117,15 @@ impl Stage {
         let files = Scratch::new("tests").expect("a directory");
         let authority = Authority::new(files.path());
         let certificate = authority.certify("localhost");
+        let programs = std::env::var_os("PGUSHER_TEST_PG_BIN").map(PathBuf::from);
+        let programs = Programs::find(programs.as_deref()).expect("Postgres is installed");
+        // Of the tests, those that are about TLS need a Postgres that was built with it.
+        let tls: &[_] = if knows_tls(&programs).await { &TLS } else { &[] };
+        let settings = [tls, &SETTINGS].concat();
         let options = Options {
             password: "superuser".into(),
             keep: matches!(keep, Keep::Yes),
-            settings: [
-                ("max_connections", "600"),
-                ("ssl", "on"),
-                ("ssl_cert_file", "../server.crt"),
-                ("ssl_key_file", "../server.key"),
-                ("ssl_ca_file", "../ca.crt"),
-                ("log_connections", "on"),
-                ("max_prepared_transactions", "10"),
-                ("fsync", "off"),
-            ]
-            .map(|(name, value)| (name.into(), value.into()))
-            .into(),
+            settings: settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             files: vec![
                 ("server.crt".into(), certificate.certificate_pem.into_bytes()),
                 ("server.key".into(), certificate.key_pem.into_bytes()),
@@ -129,8 +133,6 @@ impl Stage {
             ],
             ..Options::default()
         };
-        let programs = std::env::var_os("PGUSHER_TEST_PG_BIN").map(PathBuf::from);
-        let programs = Programs::find(programs.as_deref()).expect("Postgres is installed");
         let postgres = Postgres::start(&programs, &files.path().join("postgres"), &options).await.expect("Postgres");
         set_up(&postgres, files.path()).await;
         let keys: Vec<_> =
@@ -216,6 +218,11 @@ pub fn sweep_at_exit(directory: &Path) -> Child {
     let script = r#"read -r line; until rm -rf -- "$0" 2>/dev/null; do sleep 1; done"#;
     let sweeper = Command::new("/bin/sh").args(["-c", script]).arg(directory).stdin(Stdio::piped()).spawn();
     sweeper.expect("a shell")
+}
+
+async fn knows_tls(programs: &Programs) -> bool {
+    let output = Command::new(programs.program("pg_config")).arg("--configure").output().await;
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("ssl"))
 }
 
 /// The database, and the files with which a proxy reaches it.

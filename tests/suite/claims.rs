@@ -71,7 +71,7 @@ async fn claims_of_another_session_are_refused_by_whatever_road_they_come() {
         format!("SELECT set_config('pgusher.claims', '{stolen}', false)"),
         format!("SELECT set_config('PGUSHER.claims', '{stolen}', false)"),
         format!("DO $$ BEGIN PERFORM set_config('pgusher.claims', '{stolen}', false); END $$"),
-        format!("SELECT query_to_xml($$SELECT set_config('pgusher.claims', '{stolen}', false)$$, true, true, '')"),
+        format!("SELECT FROM ts_stat($$SELECT to_tsvector(set_config('pgusher.claims', '{stolen}', false))$$)"),
         format!("SELECT 1; SET pgusher.claims = '{stolen}'; SELECT 2"),
         format!("SET ROLE NONE; SET pgusher.claims = '{stolen}'; SET ROLE authenticated"),
         format!("SET pgusher.claims = '{}'", stolen.replace("bob", "eve")),

@@ -16,7 +16,7 @@ const WAYS_TO_THE_LOGIN: [&str; 8] = [
     "SET SESSION AUTHORIZATION pgusher_authenticated",
     "SELECT set_config('role', 'none', false)",
     "DO $$ BEGIN EXECUTE 'SET ROLE ' || 'NONE'; END $$",
-    "SELECT query_to_xml($$SELECT set_config('role', 'none', false)$$, true, true, '')",
+    "SELECT FROM ts_stat($$SELECT to_tsvector(set_config('role', 'none', false))$$)",
     "SET role = pgusher_authenticated",
 ];
 

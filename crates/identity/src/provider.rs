@@ -132,13 +132,20 @@ impl ProviderConfig {
     }
 
     fn keyring(&self, renewal: &mut Renewal) -> Result<Keyring, ConfigError> {
-        let source = match &self.keys {
-            KeySource::Secret(secret) if secret_algorithms(secret).is_empty() => {
+        if let KeySource::Secret(secret) = &self.keys {
+            if secret_algorithms(secret).is_empty() {
                 return Err(self.fault("secret_file", "is shorter than 32 bytes"));
             }
-            KeySource::Secret(secret) => {
-                return Ok(Keyring::Fixed(Arc::new(KeySet::from_secret(secret))));
-            }
+            return Ok(Keyring::Fixed(Arc::new(KeySet::from_secret(secret))));
+        }
+        let source = self.source()?.expect("all but a secret is loaded from somewhere");
+        Ok(Keyring::Renewed(renewal.subscribe(&self.name, source, self.max_stale)))
+    }
+
+    /// Where its keys are loaded from; from nowhere if it has a secret.
+    pub(crate) fn source(&self) -> Result<Option<Source>, ConfigError> {
+        let source = match &self.keys {
+            KeySource::Secret(_) => return Ok(None),
             KeySource::JwksFile(path) => Source::File(path.clone()),
             KeySource::Jwks(url) => Source::Jwks { http: self.client(url, "jwks_url")?, url: url.clone() },
             KeySource::Discovery => {
@@ -148,10 +155,10 @@ impl ProviderConfig {
                 Source::Discovery { http, issuer: self.issuer.clone(), url }
             }
         };
-        Ok(Keyring::Renewed(renewal.subscribe(&self.name, source, self.max_stale)))
+        Ok(Some(source))
     }
 
-    fn client(&self, url: &Url, key: &'static str) -> Result<reqwest::Client, ConfigError> {
+    pub(crate) fn client(&self, url: &Url, key: &'static str) -> Result<reqwest::Client, ConfigError> {
         if !source::acceptable(url) {
             return Err(self.fault(key, "must be https (http is for loopback hosts)"));
         }

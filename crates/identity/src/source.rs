@@ -68,25 +68,44 @@ impl From<reqwest::Error> for LoadError {
 impl Source {
     /// Loads the keys once.
     pub(crate) async fn load(&self) -> Result<KeySet, LoadError> {
-        let document = tokio::time::timeout(LOAD_TIMEOUT, self.document());
-        let document = document.await.unwrap_or(Err(LoadError::TimedOut))?;
-        KeySet::from_jwks(&document).map_err(LoadError::Keys)
+        let fetched = within_time(self.document()).await?;
+        KeySet::from_jwks(&fetched.document).map_err(LoadError::Keys)
     }
 
-    async fn document(&self) -> Result<Vec<u8>, LoadError> {
+    /// The JWKS document, in whatever time it takes.
+    pub(crate) async fn document(&self) -> Result<Fetched, LoadError> {
         match self {
             Self::Jwks { http, url } => get(http, url).await,
             Self::Discovery { http, issuer, url } => {
-                let document = get(http, url).await?;
-                get(http, &discovered(&document, issuer, url)?).await
+                let configuration = get(http, url).await?;
+                get(http, &discovered(&configuration.document, issuer, url)?).await
             }
             Self::File(path) => {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read(&path));
-                read.await.map_err(|_| LoadError::Keys("the read was cancelled"))?
+                let document = read.await.map_err(|_| LoadError::Keys("the read was cancelled"))??;
+                Ok(Fetched { document, date: None })
             }
         }
     }
+}
+
+/// A document, and when its server says that it sent it.
+pub(crate) struct Fetched {
+    pub(crate) document: Vec<u8>,
+    pub(crate) date: Option<String>,
+}
+
+/// What is needed of an OpenID configuration.
+#[derive(Deserialize)]
+pub(crate) struct Configuration {
+    pub(crate) issuer: String,
+    pub(crate) jwks_uri: String,
+}
+
+/// A load, but not for longer than one may take.
+pub(crate) async fn within_time<T>(load: impl Future<Output = Result<T, LoadError>>) -> Result<T, LoadError> {
+    tokio::time::timeout(LOAD_TIMEOUT, load).await.unwrap_or(Err(LoadError::TimedOut))
 }
 
 /// A client for the documents at `url`, which is known to be [`acceptable`].
@@ -139,12 +158,13 @@ fn within_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Reads piece by piece, so that an endless answer costs no more than the limit.
-async fn get(http: &Client, url: &Url) -> Result<Vec<u8>, LoadError> {
+pub(crate) async fn get(http: &Client, url: &Url) -> Result<Fetched, LoadError> {
     let request = http.get(url.clone()).header("accept", "application/json");
     let mut response = request.send().await?;
     if response.status() != StatusCode::OK {
         return Err(LoadError::Status(response.status().as_u16()));
     }
+    let date = response.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
     let mut document = Vec::new();
     while let Some(piece) = response.chunk().await? {
         if document.len() + piece.len() > MAX_DOCUMENT {
@@ -152,16 +172,11 @@ async fn get(http: &Client, url: &Url) -> Result<Vec<u8>, LoadError> {
         }
         document.extend_from_slice(&piece);
     }
-    Ok(document)
+    Ok(Fetched { document, date })
 }
 
 /// The `jwks_uri` of a discovery document, if the document is this issuer's own.
 fn discovered(document: &[u8], issuer: &str, from: &Url) -> Result<Url, LoadError> {
-    #[derive(Deserialize)]
-    struct Configuration {
-        issuer: String,
-        jwks_uri: String,
-    }
     let Ok(found) = serde_json::from_slice::<Configuration>(document) else {
         return Err(LoadError::Discovery("not an OpenID configuration with issuer and jwks_uri"));
     };

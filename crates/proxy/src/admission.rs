@@ -60,6 +60,11 @@ impl Admission {
         permit.map(LoginPermit).map_err(|_| Error::TooManyLogins(self.0.max_logins))
     }
 
+    /// How many clients there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.0.max_client_conn - self.0.seats.available_permits()
+    }
+
     /// Takes a client in.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The command line: `pgusher serve | setup | demo | token | config`. The argument types are here, one per command, already
+//! The command line: `pgusher serve | setup | check | demo | token | config`. The argument types are here, one per command, already
 //! parsed to what they mean; `run` calls what stands behind them, and `failure` has the exit codes.
 
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, ColorChoice, Parser, Subcommand};
 use serde_json::Value;
 
 mod explain;
@@ -20,12 +20,13 @@ Exit codes:
   1   failed
   2   wrong usage; from `setup --verify`: the database differs
   69  the upstream or the issuer was unavailable at start
-  78  the configuration is wrong
+  78  the configuration is wrong, or what it leads to is not safe to serve
 
 Try it:
   pgusher demo                  everything at once on this machine, with lines to paste
   pgusher config check          is proxy.toml right?
   pgusher setup                 print the SQL that makes the database fit for it
+  pgusher check                 is all of it safe?
   pgusher serve                 run the proxy";
 
 /// Runs this process's command to its end. Failures are told on standard error.
@@ -63,6 +64,10 @@ pub enum Command {
     /// By default it prints a script for psql: the schema `auth` or the extension, the roles of the configuration and
     /// their logins. Everything can be run again and changes nothing then.
     Setup(SetupArgs),
+    /// Audit the configuration, the issuers and the databases behind
+    ///
+    /// Every finding comes with its evidence, why it matters, and the SQL that mends it.
+    Check(CheckArgs),
     /// Start a throwaway Postgres, an issuer, tables with Row-Level Security and the proxy
     ///
     /// Prints lines to paste and runs until Ctrl-C; then everything is removed, except what --data keeps.
@@ -213,6 +218,49 @@ pub struct TableName {
     /// The table.
     pub table: String,
 }
+
+/// `pgusher check`
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_CHECK_HELP)]
+pub struct CheckArgs {
+    /// What is audited.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Look at the database as its owner, postgres://OWNER@HOST/DATABASE?sslmode=…, as `pgusher setup` does; by default as
+    /// the logins of the configuration, which see nearly as much
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A database to look at; may be repeated. By default that of --url, or all that clients may name
+    #[arg(long, value_name = "NAME")]
+    pub database: Vec<String>,
+    /// A table that is open to all on purpose: countries, or app.countries; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub table_allow: Vec<String>,
+    /// Exit with 1 if there are warnings
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "sarif")]
+    pub json: bool,
+    /// Print SARIF 2.1.0
+    #[arg(long)]
+    pub sarif: bool,
+    /// Whether the text has colours; by default on a terminal, unless $NO_COLOR is set
+    #[arg(long, value_enum, default_value_t)]
+    pub color: ColorChoice,
+}
+
+const AFTER_CHECK_HELP: &str = "\
+Exit codes:
+  0   nothing found, or warnings alone
+  1   warnings, with --strict
+  2   findings (or wrong usage)
+  69  something could not be looked at, and nothing else was found
+  78  the configuration is wrong
+
+Examples:
+  pgusher check --url \"$OWNER_URL\" --table-allow countries
+  pgusher check --sarif >pgusher.sarif";
 
 /// `pgusher demo`
 #[derive(Debug, Args)]

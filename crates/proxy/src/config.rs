@@ -11,10 +11,12 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use audit::{Served, ServedRole};
 use identity::ProviderConfig;
 use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
+mod encryption;
 mod limits;
 mod listen;
 mod overrides;
@@ -22,6 +24,7 @@ mod pool;
 mod provider;
 mod report;
 mod roles;
+mod safety;
 mod secret;
 mod section;
 mod server;
@@ -36,10 +39,12 @@ pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
 pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
+pub use safety::Safety;
 pub use secret::{Secret, SecretPlace};
 pub use server::{Databases, Upstream};
 pub use setup::{ClaimsSetup, ClaimsWord, RoleSetup, SetupConfig};
 
+pub(crate) use encryption::Encryption;
 pub(crate) use secret::signing_key;
 pub(crate) use server::tls_to;
 
@@ -72,6 +77,8 @@ pub struct Config {
     pub pool: Pool,
     /// Limits of one session.
     pub session: Session,
+    /// What the audit at start and later may find.
+    pub safety: Safety,
     /// Threads.
     pub runtime: Runtime,
     /// Log lines.
@@ -96,6 +103,16 @@ impl Config {
         Ok((config.expect("a reader that has no value has reported an error"), warnings))
     }
 
+    /// What an audit is told of it.
+    pub(crate) fn served(&self) -> Served {
+        let role = |(role, login): (&String, &Login)| ServedRole { role: role.clone(), login: login.user.clone() };
+        Served {
+            roles: self.roles.iter().map(role).collect(),
+            allowed_tables: Vec::new(),
+            claims_are_verified: !matches!(self.claims, ClaimsMode::Claims),
+        }
+    }
+
     /// Every table is read before the first error ends it.
     fn read(mut root: Section<'_>) -> Option<Self> {
         let mut listen_table = root.section("listen");
@@ -111,6 +128,7 @@ impl Config {
         let anonymous = read_anonymous(&mut root);
         let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
+        let safety = safety::read(root.section("safety"));
         let runtime = limits::read_runtime(root.section("runtime"));
         let log = limits::read_log(root.section("log"));
         root.finish();
@@ -134,6 +152,7 @@ impl Config {
             anonymous: anonymous.map(|role| role.value),
             pool,
             session,
+            safety,
             runtime,
             log,
         })

@@ -16,6 +16,7 @@ use crate::cancel::Cancels;
 use crate::config::{Config, Pool, Session, Tls, TlsRequired, Upstream};
 use crate::error::Error;
 use crate::greeting::Greetings;
+use crate::guard::Guard;
 use crate::handshake::ALPN;
 use crate::statement::Registry;
 
@@ -38,6 +39,7 @@ pub(crate) struct Proxy {
     pub(crate) greetings: Greetings,
     pub(crate) admission: Admission,
     pub(crate) cancels: Arc<Cancels>,
+    pub(crate) guard: Guard,
     pub(crate) stop: Stop,
     connections: AtomicU64,
 }
@@ -66,8 +68,10 @@ impl Proxy {
         let Upstream { connect, settings, .. } = &config.upstream;
         let pools = Pools::new(config.pool.servers, connect.clone(), settings.clone(), log_server);
         let Pool { max_client_conn, max_identity_conn, .. } = config.pool;
+        let guard = Guard::new(&config);
         let proxy = Self {
             verifier,
+            guard,
             tls_required: config.tls.as_ref().map_or(TlsRequired::Remote, |tls| tls.required),
             tls: config.tls.map(|tls| Arc::new(server_config(&tls))),
             upstream: config.upstream,

@@ -1,25 +1,26 @@
 //! The proxy from start to end: is everything there, let clients in, let them finish, go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity::Renewed;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use upstream::{Parameters, Server, Startup};
 
+use crate::admin;
 use crate::config::{Config, Databases};
+use crate::guard::Unsafe;
 use crate::listener::Listener;
 use crate::proxy::{Proxy, Stop};
 use crate::workers::Workers;
 
 /// How long the last words to clients may take once sessions were ended where they stood.
 const FAREWELLS: Duration = Duration::from_secs(10);
-
-/// The database that is asked whether the upstream is there, where the configuration names none. Every cluster has it.
-const ANY_DATABASE: &str = "postgres";
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,17 @@ pub enum StartError {
         /// What happened.
         cause: upstream::Error,
     },
+    /// What is there must not be served.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
+    /// The admin listener cannot have its address.
+    #[error("cannot listen on {address}: {cause}")]
+    Admin {
+        /// The address configured.
+        address: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// The system gives no thread.
     #[error("cannot start a worker: {0}")]
     Worker(#[source] std::io::Error),
@@ -57,17 +69,29 @@ pub async fn run(
     on_ready: impl FnOnce(),
 ) -> Result<(), StartError> {
     let (grace, threads) = (config.session.shutdown_grace, config.runtime.worker_threads);
+    let admin = bind_admin(&config.listen.admin).await?;
     let (proxy, renewal) = Proxy::new(config, stop);
     let proxy = Arc::new(proxy);
     let mut background = JoinSet::new();
     background.spawn(renewal.run(log_renewal));
+    let ready = async {
+        is_ready(&proxy).await?;
+        proxy.guard.admit(&proxy).await.map_err(StartError::from)
+    };
     tokio::select! {
-        ready = is_ready(&proxy) => ready?,
+        ready = ready => ready?,
         () = proxy.stop.gently.cancelled() => return Ok(()),
     }
     let workers = Arc::new(Workers::start(threads).map_err(StartError::Worker)?);
     warm(&proxy);
     background.spawn(proxy.pools.clone().maintain());
+    background.spawn({
+        let proxy = proxy.clone();
+        async move { proxy.guard.watch(&proxy).await }
+    });
+    for listener in admin {
+        background.spawn(admin::run(listener, proxy.clone()));
+    }
     let mut accepting = JoinSet::new();
     for listener in listeners {
         info!(address = %listener.address(), "listening");
@@ -101,6 +125,18 @@ pub fn stop_on_signals(stop: Stop) -> std::io::Result<()> {
     Ok(())
 }
 
+async fn bind_admin(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|cause| StartError::Admin { address: *address, cause })?;
+        // A port of 0 is the system's to choose.
+        info!(address = %listener.local_addr().unwrap_or(*address), "metrics");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
 async fn drain(proxy: &Proxy, workers: &Workers, grace: Duration) {
     let in_peace = async {
         tokio::select! {
@@ -123,10 +159,7 @@ async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
     if let Some(unready) = proxy.verifier.ready().await.into_iter().next() {
         return Err(StartError::Issuer { provider: unready.provider, cause: unready.error.to_string() });
     }
-    let database = match &proxy.upstream.databases {
-        Databases::Named(names) => names.first().map_or(ANY_DATABASE, String::as_str),
-        Databases::Any => ANY_DATABASE,
-    };
+    let database = proxy.upstream.databases.known().next().expect("at least one is known");
     for (role, login) in proxy.roles() {
         let parameters = Parameters::default();
         let startup = Startup { database, role, settings: &proxy.upstream.settings, parameters: &parameters };

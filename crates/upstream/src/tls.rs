@@ -16,7 +16,7 @@ use wire::stream::Stream;
 use crate::verifier::{Names, Verifier};
 
 /// libpq's six words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     /// In clear.
     Disable,
@@ -94,7 +94,9 @@ pub struct Tls {
     pub(crate) first: Attempt,
     /// What to try where the first fails for its encryption or lack of it.
     pub(crate) second: Option<Attempt>,
+    mode: SslMode,
     verifies: bool,
+    client: Arc<[CertificateDer<'static>]>,
 }
 
 /// One way to connect.
@@ -121,7 +123,8 @@ impl Tls {
     /// No TLS at all.
     #[must_use]
     pub fn disabled() -> Self {
-        Self { first: Attempt::Plain, second: None, verifies: false }
+        let (mode, client) = (SslMode::Disable, Arc::default());
+        Self { first: Attempt::Plain, second: None, mode, verifies: false, client }
     }
 
     /// Reads the certificates. As in libpq, `require` with root certificates is `verify-ca`, and `system` needs
@@ -151,7 +154,21 @@ impl Tls {
             SslMode::Prefer => (Offered(config), Some(Plain)),
             _ => (Demanded(config), None),
         };
-        Ok(Self { first, second, verifies: roots.is_some() })
+        let mode = if mode == SslMode::Require && roots.is_some() { SslMode::VerifyCa } else { mode };
+        let client = client.map(|client| load_certificates(&client.certificate_file)).transpose()?;
+        Ok(Self { first, second, mode, verifies: roots.is_some(), client: client.unwrap_or_default().into() })
+    }
+
+    /// What it comes to, in libpq's words.
+    #[must_use]
+    pub fn mode(&self) -> SslMode {
+        self.mode
+    }
+
+    /// What is shown to a server that asks for a certificate, ours first; nothing, where we have none.
+    #[must_use]
+    pub fn client_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.client
     }
 
     /// Whether a connection that came to be under TLS is one to a server whose certificate was verified.
@@ -282,6 +299,8 @@ mod tests {
 
     #[test]
     fn only_root_certificates_make_a_connection_a_verified_one() {
-        assert!(!Tls::new(SslMode::Require, None, None).unwrap().verifies());
+        let tls = Tls::new(SslMode::Require, None, None).unwrap();
+        assert!(!tls.verifies());
+        assert_eq!((tls.mode(), Tls::disabled().mode()), (SslMode::Require, SslMode::Disable));
     }
 }

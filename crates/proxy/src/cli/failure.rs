@@ -4,6 +4,7 @@ use std::io;
 
 use crate::config::ConfigErrors;
 use crate::demo;
+use crate::owner::OwnerError;
 use crate::serve::StartError;
 use crate::setup::{self, Blame};
 
@@ -12,6 +13,8 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// Of commands that compare: it differs.
 const DIFFERS: u8 = 2;
+/// Of the check: there are findings.
+const FOUND: u8 = 2;
 const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 
@@ -30,6 +33,18 @@ pub(super) enum Failure {
     /// The setup of a database failed.
     #[error(transparent)]
     Setup(Box<setup::Error>),
+    /// A check has no way to what it was to look at.
+    #[error(transparent)]
+    Check(Box<OwnerError>),
+    /// The answer was printed, and it is that something is wrong.
+    #[error("there are findings")]
+    Found,
+    /// The answer was printed, and it is that the configuration is wrong.
+    #[error("the configuration is wrong")]
+    Misconfigured,
+    /// The answer was printed, and it has warnings that were to be taken seriously.
+    #[error("there are warnings")]
+    Warned,
     /// The system refused something.
     #[error("cannot {action}: {source}")]
     Io { action: String, source: io::Error },
@@ -45,7 +60,7 @@ impl Failure {
     /// The words for standard error; none where the answer has said it all.
     pub(super) fn words(&self) -> Option<String> {
         match self {
-            Self::Refused | Self::Unavailable => None,
+            Self::Refused | Self::Unavailable | Self::Found | Self::Misconfigured | Self::Warned => None,
             // A list that stands for itself.
             Self::Config(errors) => Some(errors.to_string()),
             Self::Setup(error) if matches!(**error, setup::Error::Config(_)) => Some(error.to_string()),
@@ -57,8 +72,14 @@ impl Failure {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => CONFIG,
-            Self::Start(error) if !matches!(**error, StartError::Worker(_)) => UNAVAILABLE,
+            Self::Config(_) | Self::Misconfigured => CONFIG,
+            Self::Check(_) => USAGE,
+            Self::Found => FOUND,
+            Self::Start(error) => match **error {
+                StartError::Unsafe(_) => CONFIG,
+                StartError::Issuer { .. } | StartError::Upstream { .. } => UNAVAILABLE,
+                StartError::Admin { .. } | StartError::Worker(_) => FAILED,
+            },
             Self::Unavailable => UNAVAILABLE,
             Self::Demo(error) => error.exit_code(),
             Self::Setup(error) => match error.blame() {
@@ -68,7 +89,7 @@ impl Failure {
                 Blame::Differs => DIFFERS,
                 Blame::Failed => FAILED,
             },
-            Self::Start(_) | Self::Io { .. } | Self::Refused => FAILED,
+            Self::Io { .. } | Self::Refused | Self::Warned => FAILED,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What stands between a command's arguments and its work: configuration, logging, runtime, sockets.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 
+use audit::{Colour, Level};
+use clap::ColorChoice;
 use identity::Verifier;
 use sql::OwnedTable;
 use tokio::runtime::{Builder, Runtime};
@@ -13,11 +16,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 use super::failure::{Failure, failed_to};
-use super::{Command, ConfigArgs, ConfigCommand, DemoArgs, ExplainArgs, RlsArgs, SetupCommand, TokenCommand, explain};
+use super::{
+    CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, ExplainArgs, RlsArgs, SetupCommand, TokenCommand, explain,
+};
+use crate::check::Hindrance;
 use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::listener::Listener;
 use crate::proxy::Stop;
-use crate::{demo, serve, setup};
+use crate::{check, demo, serve, setup};
 
 pub(super) fn execute(command: &Command) -> Result<(), Failure> {
     match command {
@@ -26,10 +32,11 @@ pub(super) fn execute(command: &Command) -> Result<(), Failure> {
             Some(SetupCommand::Rls(table)) => print(&policies(table)),
             None => Ok(runtime()?.block_on(setup::run(args))?),
         },
+        Command::Check(args) => check(args),
         Command::Demo(args) => run_demo(args),
         Command::Token(TokenCommand::Mint(args)) => print(&format!("{}\n", demo::mint(args)?)),
         Command::Token(TokenCommand::Explain(args)) => explain_token(args),
-        Command::Config(ConfigCommand::Check(args)) => check(args),
+        Command::Config(ConfigCommand::Check(args)) => check_config(args),
     }
 }
 
@@ -68,7 +75,38 @@ fn policies(args: &RlsArgs) -> String {
     table.script()
 }
 
-fn check(args: &ConfigArgs) -> Result<(), Failure> {
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let checked = runtime()?.block_on(check::run(args)).map_err(|error| Failure::Check(Box::new(error)))?;
+    let sheet = &checked.sheet;
+    if args.json || args.sarif {
+        let value = if args.json { sheet.json() } else { sheet.sarif(env!("CARGO_PKG_VERSION")) };
+        print(&format!("{value:#}\n"))?;
+    } else {
+        print(&sheet.text(colour(args.color)))?;
+    }
+    match (checked.hindered, sheet.worst()) {
+        (Some(Hindrance::Configuration), _) => Err(Failure::Misconfigured),
+        (_, Some(Level::Critical | Level::High)) => Err(Failure::Found),
+        (Some(Hindrance::Unavailable), _) => Err(Failure::Unavailable),
+        (None, Some(Level::Warning)) if args.strict => Err(Failure::Warned),
+        (None, _) => Ok(()),
+    }
+}
+
+/// What was chosen, or else what suits standard output (<https://no-color.org>).
+fn colour(choice: ColorChoice) -> Colour {
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let wanted = match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            io::stdout().is_terminal() && !unwanted && env::var_os("TERM").is_some_and(|term| term != "dumb")
+        }
+    };
+    if wanted { Colour::On } else { Colour::Off }
+}
+
+fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
     let (config, warnings) = Config::load(&args.config, &Overrides::of_process(&args.set))?;
     for warning in &warnings {
         print(&format!("warning: {warning}\n"))?;

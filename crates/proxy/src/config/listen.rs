@@ -16,6 +16,8 @@ use super::section::{Placed, Section, UNAVAILABLE};
 /// The port that clients connect to where none is given, and that names the Unix socket.
 pub const DEFAULT_PORT: u16 = 6432;
 
+const ADDRESS_EXPECTED: &str = "an IP address with a port, such as \"127.0.0.1:6432\" or \"[::1]:6432\"";
+
 /// What a socket's path may have at most: `sockaddr_un` holds 108 bytes with the terminator.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -24,6 +26,8 @@ const LONGEST_SOCKET_PATH: usize = 107;
 pub struct Listen {
     /// Where Postgres clients connect; at least one.
     pub postgres: Vec<Address>,
+    /// Where metrics are; nowhere, unless that was asked for.
+    pub admin: Vec<SocketAddr>,
 }
 
 /// A place to listen at.
@@ -75,13 +79,16 @@ pub enum TlsRequired {
 
 /// Reads `[listen]`.
 pub(super) fn read(section: &mut Section<'_>) -> Listen {
-    for later in ["http", "admin"] {
-        section.refuse(later, UNAVAILABLE);
-    }
-    let default = Address::Tcp((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+    section.refuse("http", UNAVAILABLE);
+    let admin = read_admin(section);
+    let postgres = read_postgres(section);
+    section.finish();
+    Listen { postgres, admin }
+}
+
+fn read_postgres(section: &mut Section<'_>) -> Vec<Address> {
     let Some(list) = section.list("postgres") else {
-        section.finish();
-        return Listen { postgres: vec![default] };
+        return vec![Address::Tcp((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into())];
     };
     if list.is_empty() {
         section.error("postgres", "at least one address is needed");
@@ -97,8 +104,28 @@ pub(super) fn read(section: &mut Section<'_>) -> Listen {
             Err(message) => written.error(section.reading.report, message),
         }
     }
-    section.finish();
-    Listen { postgres }
+    postgres
+}
+
+/// Whoever reaches these addresses reads the metrics: there is no other wall.
+fn read_admin(section: &mut Section<'_>) -> Vec<SocketAddr> {
+    let mut admin = Vec::new();
+    for written in section.list("admin").unwrap_or_default() {
+        match written.value.parse::<SocketAddr>() {
+            Ok(address) if admin.contains(&address) => {
+                written.error(section.reading.report, format!("{address} is here twice"));
+            }
+            Ok(address) => admin.push(address),
+            Err(_) => {
+                let message = format!("{ADDRESS_EXPECTED} is expected, not {:?}", written.value);
+                written.error(section.reading.report, message);
+            }
+        }
+    }
+    if !admin.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+        section.warn("admin", "other machines reach this address, and whoever does may read the metrics");
+    }
+    admin
 }
 
 /// The number in the Unix sockets' names: the first TCP port of the list, as Postgres itself has one port for both.
@@ -110,8 +137,7 @@ fn socket_port(list: &[Placed<String>]) -> u16 {
 
 fn address(text: &str, directory: &Path, socket_port: u16) -> Result<Address, String> {
     if text.contains('\0') || !text.contains('/') {
-        let expected = "an IP address with a port, such as \"127.0.0.1:6432\" or \"[::1]:6432\", \
-                        or the directory of a Unix socket is expected";
+        let expected = format!("{ADDRESS_EXPECTED}, or the directory of a Unix socket is expected");
         return text.parse().map(Address::Tcp).map_err(|_| format!("{expected}, not {text:?}"));
     }
     let path = directory.join(text).join(format!(".s.PGSQL.{socket_port}"));

@@ -28,7 +28,17 @@ pub enum Databases {
     Named(Vec<String>),
 }
 
+/// The database to ask where none is named. Every cluster has it.
+const ANY_DATABASE: &str = "postgres";
+
 impl Databases {
+    /// Those that are known to be there: the named ones, or else one that is in every cluster.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        let named = if let Self::Named(names) = self { names.as_slice() } else { &[] };
+        let any = named.is_empty().then_some(ANY_DATABASE);
+        named.iter().map(String::as_str).chain(any)
+    }
+
     /// Whether a client may name this one.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
@@ -127,7 +137,8 @@ pub(crate) fn tls_to(
     Tls::new(mode, roots.as_ref(), client)
 }
 
-fn is_local(address: &Address) -> bool {
+/// Whether the way to this address stays on this machine.
+pub(super) fn is_local(address: &Address) -> bool {
     match address {
         Address::Unix(_) => true,
         Address::Tcp { host, .. } => {

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-/// A cluster with TLS. Its certificate is for `localhost`, not for `127.0.0.1`.
+/// A cluster with TLS, unless it was built without. Its certificate is for `localhost`, not for `127.0.0.1`.
 pub(crate) static WITH_TLS: LazyLock<Postgres> = LazyLock::new(|| Postgres::start("tls", TLS_CONF));
 /// A cluster without TLS.
 pub(crate) static WITHOUT_TLS: LazyLock<Postgres> = LazyLock::new(|| Postgres::start("plain", ""));
@@ -37,10 +37,12 @@ hostssl   all plain_only 127.0.0.1/32 reject
 hostnossl all tls_only 127.0.0.1/32 reject
 host    all md5       127.0.0.1/32 md5
 host    all clear     127.0.0.1/32 password
-hostssl all certified 127.0.0.1/32 cert
 host    all trusted   127.0.0.1/32 trust
 host    all all       127.0.0.1/32 scram-sha-256
 ";
+
+/// In front of the others, where the server was built with TLS; elsewhere there is no such method.
+const CERTIFIED: &str = "hostssl all certified 127.0.0.1/32 cert\n";
 
 const ROLES: &str = "
 CREATE ROLE authenticated NOLOGIN;
@@ -72,12 +74,13 @@ impl Postgres {
             chown(&dir, Some(uid), Some(gid)).expect("the cluster's owner");
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let bin = newest_binaries();
+        let bin = binaries();
+        let (tls, certified) = if knows_tls(&bin) { (tls, CERTIFIED) } else { ("", "") };
         let postgres = Self { _watchdog: watch(&dir, &bin), dir, port, bin };
         postgres.write_certificates();
         postgres.run("initdb", &["-D", "data", "-U", "owner", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
         postgres.write("data/postgresql.conf", &format!("{CONF}port = {port}\n{tls}"));
-        postgres.write("data/pg_hba.conf", HBA);
+        postgres.write("data/pg_hba.conf", &format!("{certified}{HBA}"));
         postgres.run("pg_ctl", &["-D", "data", "-l", "data/log", "-w", "start"]);
         postgres.psql("owner", "postgres", ROLES).expect("the roles");
         postgres.install_signed();
@@ -181,7 +184,11 @@ fn issue(authority: &Authority, name: &str) -> (String, String) {
     (params.signed_by(&key, &authority.issuer).expect("a certificate").pem(), key.serialize_pem())
 }
 
-fn newest_binaries() -> PathBuf {
+/// Those that `PGUSHER_TEST_PG_BIN` names, or else the newest.
+fn binaries() -> PathBuf {
+    if let Some(given) = std::env::var_os("PGUSHER_TEST_PG_BIN") {
+        return given.into();
+    }
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
     match installed.map(|entry| entry.path()).max_by_key(version) {
@@ -191,6 +198,11 @@ fn newest_binaries() -> PathBuf {
             PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
         }
     }
+}
+
+fn knows_tls(bin: &Path) -> bool {
+    let output = Command::new(bin.join("pg_config")).arg("--configure").output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("ssl"))
 }
 
 /// For root: the user and group `postgres`.

@@ -135,3 +135,18 @@ fn every_table_of_an_array_is_read_though_the_first_is_wrong() {
         assert!(errors.iter().any(|error| error.contains(expected)), "{errors:#?}");
     }
 }
+
+#[test]
+fn what_is_allowed_is_named_by_the_id_of_a_rule() {
+    let safety = |lines: &str| least_with("[safety]", lines);
+    let config = load(&safety("allow = ['role-superuser', 'claims-forgeable']\ninterval = '5min'"));
+    assert_eq!(config.safety.allow.into_iter().collect::<Vec<_>>(), ["claims-forgeable", "role-superuser"]);
+    assert_eq!(config.safety.interval, std::time::Duration::from_secs(300));
+    assert_eq!(load(LEAST).safety, load(&safety("interval = '1h'")).safety);
+    let misspelt = errors(&safety("allow = ['role-superusers']"));
+    assert_error(
+        &misspelt,
+        &["safety.allow: no rule has the id \"role-superusers\"; did you mean \"role-superuser\"?"],
+    );
+    assert_error(&errors(&safety("allow = ['everything']")), &["no rule has the id"]);
+}

@@ -21,6 +21,19 @@ fn listen_refuses_what_is_no_address() {
 }
 
 #[test]
+fn metrics_are_nowhere_unless_asked_for_and_then_best_on_this_machine() {
+    assert_eq!(load(LEAST).listen.admin, []);
+    let admin = |value: &str| least_with("[listen]", &format!("admin = {value}"));
+    let config = load(&admin("['127.0.0.1:6481', '[::1]:6481']"));
+    assert_eq!(config.listen.admin, ["127.0.0.1:6481", "[::1]:6481"].map(|address| address.parse().unwrap()));
+    assert_eq!(warnings(&admin("'127.0.0.1:6481'")), Vec::<String>::new());
+    assert!(warnings(&admin("'0.0.0.0:6481'"))[0].contains("may read the metrics"));
+    for wrong in ["'6481'", "'localhost:6481'", "'/run/pgusher'", "['127.0.0.1:1', '127.0.0.1:1']"] {
+        assert_error(&errors(&admin(wrong)), &["listen.admin: "]);
+    }
+}
+
+#[test]
 fn a_remote_address_without_tls_is_worth_a_warning() {
     let warnings = warnings(&least_with("[listen]", "postgres = '0.0.0.0:6432'"));
     assert_eq!(warnings.len(), 1);

@@ -1,0 +1,194 @@
+//! `pgusher check`: the configuration, the issuers and the databases, audited in one go.
+//!
+//! The rules are the audit crate's; here is where it gets its connections and its knowledge of the configuration from.
+//! Whatever keeps one thing from being looked at is told, and the rest is looked at all the same: a check that stops at
+//! the first refusal would have to be run as often as there are refusals.
+
+use std::time::{Duration, SystemTime};
+
+use audit::{
+    CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Check, Finding, Place, Reach, Report, Rule, Sheet, Unseen,
+};
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use upstream::{ClaimsMode, Login};
+
+use crate::cli::CheckArgs;
+use crate::config::{Config, Databases, Encryption, Origin, Overrides, Problem};
+use crate::owner::{Owner, OwnerError, connect, connect_as};
+
+/// How long the audit of one database may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The databases that a role's login can be in, but templates.
+const REACHABLE: &str = "SELECT datname::text FROM pg_catalog.pg_database
+     WHERE datallowconn AND NOT datistemplate AND pg_catalog.has_database_privilege(session_user, oid, 'CONNECT')
+     ORDER BY datname";
+
+/// What came out.
+pub(crate) struct Checked {
+    /// All that is to be told.
+    pub(crate) sheet: Sheet,
+    /// What kept the check from looking at all that it was to look at.
+    pub(crate) hindered: Option<Hindrance>,
+}
+
+/// What keeps a check from looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hindrance {
+    /// The configuration is wrong: nothing else was looked at.
+    Configuration,
+    /// A database or an issuer is out of reach, or refuses a login.
+    Unavailable,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// [`OwnerError::Url`] or [`OwnerError::Tls`]: the command line is wrong.
+pub(crate) async fn run(args: &CheckArgs) -> Result<Checked, OwnerError> {
+    let overrides = Overrides::of_process(&args.config.set);
+    let path = args.config.config.clone();
+    let mut sheet = Sheet { seen: vec![path.display().to_string()], configuration: path, ..Sheet::default() };
+    let (config, warnings) = match Config::load(&args.config.config, &overrides) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            sheet.findings = errors.problems().iter().map(|problem| configured(&CONFIG_ERROR, problem)).collect();
+            let why = "the configuration is wrong".to_owned();
+            sheet.unseen.push(Unseen { what: "issuers and databases".to_owned(), why });
+            return Ok(Checked { sheet, hindered: Some(Hindrance::Configuration) });
+        }
+    };
+    let owner = args.url.as_ref().map(|url| Owner::parse(url, &config.upstream, &overrides)).transpose()?;
+    sheet.findings = warnings.iter().map(|problem| configured(&CONFIG_WARNING, problem)).collect();
+    if matches!(config.claims, ClaimsMode::Claims) {
+        sheet.findings.push(Finding::new(&CLAIMS_FORGEABLE, "claims.mode", "the mode is \"claims\""));
+    }
+    sheet.findings.extend(Encryption::of(&config).findings(SystemTime::now()));
+    sheet.findings.extend(audit::issuers(&config.providers).await);
+    sheet.seen.extend(config.providers.iter().map(|provider| format!("provider {}", provider.name)));
+    let mut check = Audit { args, config: &config, owner, checked: Checked { sheet, hindered: None } };
+    check.databases().await;
+    let Checked { mut sheet, hindered } = check.checked;
+    let accepted = |finding: &Finding| config.safety.allow.contains(finding.rule.id);
+    (sheet.allowed, sheet.findings) = sheet.findings.into_iter().partition(accepted);
+    Ok(Checked { sheet, hindered })
+}
+
+/// A problem of the configuration as a finding.
+fn configured(rule: &'static Rule, problem: &Problem) -> Finding {
+    let subject = if problem.key.is_empty() { "the configuration" } else { &problem.key };
+    let (path, line) = match &problem.origin {
+        Origin::File(path) => (path, None),
+        Origin::Line(path, line) => (path, Some(*line)),
+        Origin::Variable(_) | Origin::Flag(_) => {
+            return Finding::new(rule, subject, format!("{}: {}", problem.origin, problem.message));
+        }
+    };
+    Finding::new(rule, subject, &*problem.message).at(Place::File { path: path.to_path_buf(), line })
+}
+
+/// A check under way.
+struct Audit<'a> {
+    args: &'a CheckArgs,
+    config: &'a Config,
+    owner: Option<Owner>,
+    checked: Checked,
+}
+
+impl Audit<'_> {
+    async fn databases(&mut self) {
+        let mut served = self.config.served();
+        served.allowed_tables.clone_from(&self.args.table_allow);
+        // What a whole cluster shares is told once.
+        let mut cluster = true;
+        for database in self.names().await {
+            let Some(mut client) = self.enter(&database).await else { continue };
+            let checks: Vec<&Check> =
+                audit::checks().filter(|check| cluster || check.reach == Reach::Database).collect();
+            let audit = timeout(PATIENCE, audit::database::audit(&mut client, &served, checks)).await;
+            let what = format!("database {database}");
+            match audit {
+                Err(_) => self.hinder(what, format!("it took longer than {PATIENCE:?}")),
+                Ok(Err(error)) => self.hinder(what, told(&error)),
+                Ok(Ok(Report { findings, unseen })) => {
+                    cluster = false;
+                    self.checked.sheet.findings.extend(findings);
+                    self.checked.sheet.unseen.extend(unseen);
+                    self.checked.sheet.seen.push(what);
+                }
+            }
+        }
+    }
+
+    /// The databases to look at.
+    async fn names(&mut self) -> Vec<String> {
+        if !self.args.database.is_empty() {
+            return self.args.database.clone();
+        }
+        if let Some(owner) = &self.owner {
+            return vec![owner.database.clone()];
+        }
+        match &self.config.upstream.databases {
+            Databases::Named(names) => names.clone(),
+            Databases::Any => self.reachable().await,
+        }
+    }
+
+    /// All that clients may name, as the first login to get in sees them.
+    async fn reachable(&mut self) -> Vec<String> {
+        let Some(any) = self.config.upstream.databases.known().next() else { return Vec::new() };
+        let Some(client) = self.enter(any).await else { return Vec::new() };
+        match client.query(REACHABLE, &[]).await {
+            Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+            Err(error) => {
+                self.hinder("databases".to_owned(), error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    /// A connection as the owner, or else as the first login that gets in; every login that does not is told.
+    async fn enter(&mut self, database: &str) -> Option<Client> {
+        if let Some(owner) = &self.owner {
+            let there = Owner { database: database.to_owned(), ..owner.clone() };
+            return match connect(&there, |_| {}).await {
+                Ok(client) => Some(client),
+                Err(error) => {
+                    self.hinder(format!("database {database}"), error.to_string());
+                    None
+                }
+            };
+        }
+        let mut entered = None;
+        for (role, login) in &self.config.roles {
+            match self.enter_as(role, login, database).await {
+                Ok(client) => entered = entered.or(Some(client)),
+                Err(error) => self.hinder(format!("database {database}"), error.to_string()),
+            }
+        }
+        entered
+    }
+
+    async fn enter_as(&self, role: &str, login: &Login, database: &str) -> Result<Client, OwnerError> {
+        connect_as(role, login, database, &self.config.upstream).await
+    }
+
+    fn hinder(&mut self, what: String, why: String) {
+        self.checked.hindered = Some(Hindrance::Unavailable);
+        let unseen = Unseen { what, why };
+        if !self.checked.sheet.unseen.contains(&unseen) {
+            self.checked.sheet.unseen.push(unseen);
+        }
+    }
+}
+
+/// An error with what the server said, which `tokio_postgres` leaves to the source.
+fn told(error: &audit::database::Error) -> String {
+    match error {
+        audit::database::Error::Database(error) => {
+            error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+        }
+        unknown => unknown.to_string(),
+    }
+}
