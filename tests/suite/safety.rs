@@ -139,6 +139,25 @@ async fn a_database_that_cannot_be_audited_is_served_with_a_warning() {
 }
 
 #[tokio::test]
+async fn where_no_database_is_named_those_in_use_are_audited() {
+    let stage = Stage::get();
+    let (database, superuser) = stage.database().await;
+    superuser.batch_execute("CREATE TABLE open (); GRANT SELECT ON open TO authenticated").await.expect("a table");
+    let proxy = Proxy::builder(stage).set("safety.interval", "1s").start().await;
+    let before = proxy.log();
+    assert!(
+        !before.iter().any(|line| line.contains("table-without-rls") || line.contains("auth-missing")),
+        "{before:?}"
+    );
+
+    let mut alice = proxy.session_with(&stage.token("alice"), &[("database", &database)]).await;
+    alice.query("BEGIN").await;
+
+    let told = proxy.logs("table-without-rls").await;
+    assert!(told.contains(&database) && told.contains("table public.open"), "{told}");
+}
+
+#[tokio::test]
 async fn a_certificate_that_ends_soon_is_told_before_it_does() {
     let stage = Stage::get();
     let directory = stage.files().join(format!("certificate-{}", random_hex(4)));

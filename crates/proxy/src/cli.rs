@@ -20,7 +20,7 @@ Exit codes:
   1   failed
   2   wrong usage; from `setup --verify`: the database differs
   69  the upstream or the issuer was unavailable at start
-  78  the configuration is wrong
+  78  the configuration is wrong, or what it leads to is not safe to serve
 
 Try it:
   pgusher demo                  everything at once on this machine, with lines to paste

@@ -6,6 +6,7 @@
 //! ours to end for what an administrator has just done. All else is a warning when it appears, and a number in the
 //! metrics. That something cannot be looked at is a warning too, and stops nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,12 +15,15 @@ use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{Config, Encryption, Safety};
+use crate::config::{Config, Databases, Encryption, Safety};
 use crate::owner::connect_as;
 use crate::proxy::Proxy;
 
 /// How long the audit of a database may take. A start waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Of how many subjects of a rule a line in the log has the names.
+const SHOWN: usize = 5;
 
 /// The groups in which a critical finding keeps the proxy from starting.
 const GUARDED: [Group; 5] =
@@ -33,7 +37,7 @@ const CONFIGURED: [Group; 2] = [Group::Configuration, Group::Tls];
 pub(crate) struct Guard {
     served: Served,
     encryption: Encryption,
-    databases: Vec<String>,
+    databases: Databases,
     safety: Safety,
     seen: Mutex<Seen>,
 }
@@ -55,7 +59,7 @@ impl Guard {
         Self {
             served: config.served(),
             encryption: Encryption::of(config),
-            databases: config.upstream.databases.known().map(str::to_owned).collect(),
+            databases: config.upstream.databases.clone(),
             safety: config.safety.clone(),
             seen: Mutex::default(),
         }
@@ -68,7 +72,7 @@ impl Guard {
     pub(crate) async fn admit(&self, proxy: &Proxy) -> Result<(), Unsafe> {
         let fresh = self.look(proxy).await;
         let (refused, told): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|finding| self.refuses(finding));
-        told.iter().for_each(|finding| self.tell(finding));
+        self.tell(&told);
         if refused.is_empty() { Ok(()) } else { Err(Unsafe(refused)) }
     }
 
@@ -76,7 +80,8 @@ impl Guard {
     pub(crate) async fn watch(&self, proxy: &Proxy) {
         loop {
             tokio::time::sleep(self.safety.interval).await;
-            self.look(proxy).await.iter().for_each(|finding| self.tell(finding));
+            let fresh = self.look(proxy).await;
+            self.tell(&fresh);
         }
     }
 
@@ -91,8 +96,10 @@ impl Guard {
         let mut now = Seen { findings: self.configured(), at: Some(SystemTime::now()) };
         // What a whole cluster shares is looked at once.
         let mut cluster = true;
-        for database in &self.databases {
-            match look_at(proxy, &self.served, database, checks(cluster)).await {
+        for (database, scope) in &self.places(proxy) {
+            let here = |check: &&Check| (cluster && check.reach == Reach::Cluster) || scope.has(check);
+            let checks = audit::checks().filter(here).collect();
+            match look_at(proxy, &self.served, database, checks).await {
                 Ok(found) => {
                     now.findings.extend(found);
                     cluster = false;
@@ -115,6 +122,15 @@ impl Guard {
         fresh
     }
 
+    /// The databases to look at. Where none is named, one that every cluster has tells of roles and logins; of the others
+    /// those are known that somebody uses.
+    fn places(&self, proxy: &Proxy) -> BTreeMap<String, Scope> {
+        let known = self.databases.known().map(str::to_owned);
+        let Databases::Any = self.databases else { return known.map(|name| (name, Scope::All)).collect() };
+        let used = proxy.pools.counts().into_iter().map(|pool| (pool.database.to_string(), Scope::All));
+        known.map(|name| (name, Scope::Roles)).chain(used).collect()
+    }
+
     /// What the configuration alone tells.
     fn configured(&self) -> Vec<Finding> {
         let mut findings = self.encryption.findings(SystemTime::now());
@@ -132,23 +148,55 @@ impl Guard {
         self.safety.allow.contains(finding.rule.id)
     }
 
-    fn tell(&self, finding: &Finding) {
-        let Finding { rule, level, subject, evidence, mend, place } = finding;
-        let (rule, why, level) = (rule.id, rule.why, level.word());
-        let database = if let Some(Place::Database(name)) = place { Some(name) } else { None };
-        if self.refuses(finding) {
+    /// Logs what is new: a line for each finding that must not be, else a line for each rule and database, because a
+    /// database may have as many faults as tables. `pgusher check` tells them all.
+    fn tell(&self, fresh: &[Finding]) {
+        let (refused, mut others): (Vec<_>, Vec<_>) = fresh.iter().partition(|finding| self.refuses(finding));
+        for Finding { rule, level, subject, evidence, mend, place } in refused {
+            let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
             error!(rule, level, database, subject, evidence, mend, "unsafe: {why}");
-        } else if self.allows(finding) {
-            info!(rule, level, database, subject, evidence, "found, and allowed by [safety]");
-        } else {
-            warn!(rule, level, database, subject, evidence, mend, "found: {why}");
+        }
+        let kind =
+            |finding: &Finding| (finding.rule.id, finding.level, database(finding.place.as_ref()).map(str::to_owned));
+        others.sort_by_key(|finding| kind(finding));
+        for same in others.chunk_by(|one, other| kind(one) == kind(other)) {
+            let Finding { rule, level, evidence, place, .. } = same[0];
+            let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
+            let (count, subjects) = (same.len(), first_subjects(same));
+            if self.allows(same[0]) {
+                info!(rule, level, database, count, subjects, evidence, "found, and allowed by [safety]");
+            } else {
+                warn!(rule, level, database, count, subjects, evidence, "found: {why}");
+            }
         }
     }
 }
 
-/// Those of a database, and those that find the same in all of them.
-fn checks(cluster: bool) -> Vec<&'static Check> {
-    audit::checks().filter(|check| cluster || check.reach == Reach::Database).collect()
+/// What a database is looked at for, beside what the whole cluster shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Everything.
+    All,
+    /// What roles and logins have there: it need not be one that is served.
+    Roles,
+}
+
+impl Scope {
+    fn has(self, check: &Check) -> bool {
+        check.reach == Reach::Database && (self == Self::All || check.group == Group::Ownership)
+    }
+}
+
+/// The database in which something was found.
+fn database(place: Option<&Place>) -> Option<&str> {
+    if let Some(Place::Database(name)) = place { Some(name) } else { None }
+}
+
+fn first_subjects(findings: &[&Finding]) -> String {
+    let first: Vec<_> = findings.iter().take(SHOWN).map(|finding| finding.subject.as_str()).collect();
+    let rest = findings.len() - first.len();
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("{}{rest}", first.join(", "))
 }
 
 /// Audits a database as the first role whose login gets in.
@@ -177,7 +225,7 @@ async fn look_at(
 
 /// Whether it is the same that is found, if perhaps by other evidence.
 fn is_same(one: &Finding, other: &Finding) -> bool {
-    (one.rule.id, &one.subject, &one.place) == (other.rule.id, &other.subject, &other.place)
+    (one.rule.id, one.level, &one.subject, &one.place) == (other.rule.id, other.level, &other.subject, &other.place)
 }
 
 impl fmt::Display for Unsafe {
