@@ -25,6 +25,9 @@ pub enum Answer {
     Swallow,
     /// The request was ours, made so that one of the client's can succeed: if this one fails, so has that one.
     SwallowSuccess,
+    /// The request was ours, made to fail in the place of one of the client's that must not be run: the client gets
+    /// another error for it.
+    Refuse,
 }
 
 /// The transaction status of a ReadyForQuery.
@@ -187,12 +190,13 @@ impl Owed {
         }
     }
 
-    /// Notes that a frame came from the server, and says what becomes of it: never `SwallowSuccess`. `head` is the
-    /// first byte of its body, needed of a ReadyForQuery.
+    /// Notes that a frame came from the server, and says what becomes of it: never `SwallowSuccess`, and `Refuse` of
+    /// an error alone. `head` is the first byte of its body, needed of a ReadyForQuery.
     pub fn received(&mut self, tag: Tag, head: Option<u8>) -> Answer {
         let answer = match self.queue.front().map(|entry| entry.answer) {
             Some(Answer::SwallowSuccess) if tag == backend::ERROR_RESPONSE => Answer::Forward,
-            Some(Answer::Swallow | Answer::SwallowSuccess) => Answer::Swallow,
+            Some(Answer::Refuse) if tag == backend::ERROR_RESPONSE => Answer::Refuse,
+            Some(Answer::Swallow | Answer::SwallowSuccess | Answer::Refuse) => Answer::Swallow,
             Some(Answer::Forward) | None => Answer::Forward,
         };
         match tag {

@@ -255,3 +255,17 @@ fn a_copy_as_drivers_do_it_leaves_the_server_idle() {
         assert!(owed.is_idle(), "{trace}");
     }
 }
+
+#[test]
+fn a_request_made_to_fail_has_its_error_replaced_and_stays_in_step() {
+    let mut owed = Owed::default();
+    owed.sent(frontend::DESCRIBE, Answer::Refuse);
+    owed.sent(frontend::BIND, Answer::Forward);
+    owed.sent(frontend::EXECUTE, Answer::Forward);
+    owed.sent(frontend::SYNC, Answer::Forward);
+    assert_eq!(owed.received(backend::NOTICE_RESPONSE, None), Answer::Swallow);
+    assert_eq!(owed.received(backend::ERROR_RESPONSE, None), Answer::Refuse);
+    assert!(!owed.is_skipping() && !owed.is_settled());
+    assert_eq!(owed.received(backend::READY_FOR_QUERY, Some(b'I')), Answer::Forward);
+    assert!(owed.is_idle());
+}
