@@ -17,18 +17,25 @@ use std::sync::Arc;
 use upstream::Prepared;
 use wire::frame::{Header, frontend};
 use wire::lane::Verdict;
-use wire::owed::Answer;
+use wire::owed::{Answer, Owed};
 
 use crate::config::PoolMode;
 use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::statement::{Kept, Registry, Statement};
 
+mod description;
 mod frames;
+mod making;
 mod pending;
 
+pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
-use frames::{c_string, close_frame, key, length, rename};
+pub(crate) use making::ResultChanged;
+
+use description::Listener;
+use frames::{about, c_string, key, rename};
+use making::{Doubt, Question};
 use pending::Pending;
 
 /// What is kept for one client. Beyond it statements are left where they are, and the client with them.
@@ -51,6 +58,13 @@ pub(crate) struct Statements {
     pending: VecDeque<Pending>,
     /// How many of those are of what the server makes for us.
     making: usize,
+    /// The answer that is being heard to a question of ours.
+    heard: Option<(Question, Listener)>,
+    /// A question goes behind the Parse that was judged last.
+    asks: bool,
+    doubt: Doubt,
+    /// What the client gets in the place of the error that a server was made to raise.
+    refusal: Vec<u8>,
     /// How many Syncs were sent: an error leaves undone what is in its own batch.
     batch: u64,
 }
@@ -75,6 +89,10 @@ impl Statements {
             unkept: false,
             pending: VecDeque::new(),
             making: 0,
+            heard: None,
+            asks: false,
+            doubt: Doubt::None,
+            refusal: Vec::new(),
             batch: 0,
         }
     }
@@ -117,14 +135,16 @@ impl Statements {
                 let statement = self.registry.of_client(effects.unwrap_or_default());
                 let number = statement.number;
                 self.named.insert(name_key.into(), statement);
-                Pending::Named(name_key.into(), number)
+                Pending::Named(name_key.into(), number, None)
             };
             self.pending.push_back(pending);
             return Ok(Verdict::Forward);
         }
         if let Some(statement) = self.named.get(name_key).cloned() {
             // The server refuses it, because there it exists too.
-            self.ensure(&statement, way);
+            if let Some(verdict) = self.ensure(&statement, way) {
+                return Ok(verdict);
+            }
             self.pending.push_back(Pending::Nothing);
             return Ok(rename(header, &[], name, &statement.name, way.patch));
         }
@@ -137,10 +157,24 @@ impl Statements {
             self.close_on_server(number, way);
         }
         self.make_room(number, way);
-        self.pending.push_back(Pending::Named(name_key.into(), number));
-        let verdict = rename(header, &[], name, &statement.name, way.patch);
+        let question = self.question_of_client(name_key, &statement);
+        self.asks = question.is_some();
+        self.pending.push_back(Pending::Named(name_key.into(), number, question));
+        let mut verdict = rename(header, &[], name, &statement.name, way.patch);
+        if self.asks {
+            way.patch.extend(content);
+            about(frontend::DESCRIBE, &statement.name, way.patch);
+            verdict = Verdict::Patch(Header::SIZE + head.len());
+        }
         self.keep(name_key, statement);
         Ok(verdict)
+    }
+
+    /// The Parse that was judged last has gone, and a Describe of ours behind it, if there is one.
+    pub(crate) fn parsed(&mut self, owed: &mut Owed) {
+        if std::mem::take(&mut self.asks) {
+            owed.sent(frontend::DESCRIBE, Answer::SwallowSuccess);
+        }
     }
 
     /// The rest of a long Parse has come: the whole content, if it is short enough to be kept, and what it does.
@@ -161,7 +195,7 @@ impl Statements {
     /// The number of the statement that the last Parse was about.
     pub(crate) fn last_parsed(&self) -> Option<u64> {
         match self.pending.back() {
-            Some(Pending::Named(_, number) | Pending::Unnamed(number)) => Some(*number),
+            Some(Pending::Named(_, number, _) | Pending::Unnamed(number)) => Some(*number),
             _ => None,
         }
     }
@@ -186,7 +220,9 @@ impl Statements {
         if !self.renames {
             return Ok((Verdict::Forward, effects));
         }
-        self.ensure(&statement, way);
+        if let Some(verdict) = self.ensure(&statement, way) {
+            return Ok((verdict, Effects::default()));
+        }
         let before = &head[..=portal.len()];
         Ok((rename(header, before, name, &statement.name, way.patch), effects))
     }
@@ -199,7 +235,10 @@ impl Statements {
             return Ok(self.ensure_unnamed(way));
         }
         let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
-        self.ensure(&statement, way);
+        if let Some(verdict) = self.ensure(&statement, way) {
+            self.describe_first(&statement);
+            return Ok(verdict);
+        }
         Ok(rename(header, b"S", name, &statement.name, way.patch))
     }
 
@@ -238,7 +277,7 @@ impl Statements {
         }
         let number = self.registry.next();
         let name = self.registry.name(number);
-        self.send_parse(&name, b"\0\0\0", number, way);
+        self.send_parse(&name, [b"\0\0\0", &[]], number, None, way);
         Some(name)
     }
 
@@ -267,66 +306,8 @@ impl Statements {
     /// A plan was refused because its result has changed. Whoever prepares one of these statements anew shall not find
     /// an old plan of it on another server.
     pub(crate) fn outdated(&self) {
+        self.registry.doubt();
         self.named.values().for_each(|statement| self.registry.retire(&self.identity, statement));
-    }
-
-    /// Has the server make a statement that it lacks, before the frame that is about it.
-    fn ensure(&mut self, statement: &Statement, way: &mut Way<'_>) {
-        let there = way.server.uses(statement.number);
-        let uncertain = there && self.is_uncertain(statement.number);
-        let Some(kept) = statement.kept.get().filter(|_| !there || uncertain) else { return };
-        if uncertain {
-            self.close_on_server(statement.number, way);
-        }
-        self.make_room(statement.number, way);
-        self.send_parse(&statement.name, &kept.content, statement.number, way);
-    }
-
-    fn ensure_unnamed(&mut self, way: &mut Way<'_>) -> Verdict {
-        let number = self.unnamed.as_ref().map(|unnamed| unnamed.number);
-        if way.server.unnamed == number && !number.is_some_and(|number| self.is_uncertain(number)) {
-            return Verdict::Forward;
-        }
-        match self.unnamed.take() {
-            Some(unnamed) => {
-                if let Some(content) = &unnamed.content {
-                    self.send_parse("", content, unnamed.number, way);
-                    way.server.unnamed = number;
-                }
-                self.unnamed = Some(unnamed);
-            }
-            // Another client's: to this one there is none.
-            None => {
-                close_frame("", way.patch);
-                way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
-                self.pending.push_back(Pending::UnnamedForgotten);
-                way.server.unnamed = None;
-            }
-        }
-        Verdict::Patch(0)
-    }
-
-    fn send_parse(&mut self, name: &str, content: &[u8], number: u64, way: &mut Way<'_>) {
-        way.patch.push(frontend::PARSE.0);
-        way.patch.extend(length(name.len() + 1 + content.len()));
-        way.patch.extend(name.as_bytes());
-        way.patch.push(0);
-        way.patch.extend(content);
-        way.owed.sent(frontend::PARSE, Answer::SwallowSuccess);
-        self.pending.push_back(Pending::Made(number, self.batch));
-        self.making += 1;
-    }
-
-    fn make_room(&mut self, number: u64, way: &mut Way<'_>) {
-        if let Some(oldest) = way.server.made(number) {
-            self.close_on_server(oldest, way);
-        }
-    }
-
-    fn close_on_server(&mut self, number: u64, way: &mut Way<'_>) {
-        close_frame(&self.registry.name(number), way.patch);
-        way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
-        self.pending.push_back(Pending::Closed(number));
     }
 
     fn keep(&mut self, name: &[u8], statement: Arc<Statement>) {

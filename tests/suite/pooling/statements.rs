@@ -8,18 +8,18 @@ use pgusher_tests::{Message, Proxy, Raw, Stage};
 use super::{Crowd, pool_of, run};
 
 /// Sends a batch with its Sync; returns the tags, and the SQLSTATE of an error or the values.
-async fn batch(client: &mut Raw, requests: &[Vec<u8>]) -> (String, Vec<String>) {
+pub(super) async fn batch(client: &mut Raw, requests: &[Vec<u8>]) -> (String, Vec<String>) {
     let answer = client.answers(&[requests.concat(), sync()].concat(), 1).await.remove(0);
     let error = answer.iter().find(|message| message.tag == b'E').map(Message::sqlstate);
     (Message::tags(&answer), error.map_or_else(|| Message::values(&answer), |code| vec![code]))
 }
 
 /// Executes a statement without parameters.
-fn call(name: &str) -> Vec<u8> {
+pub(super) fn call(name: &str) -> Vec<u8> {
     [bind_named("", name, &[]), execute()].concat()
 }
 
-async fn value_of(client: &mut Raw, name: &str) -> String {
+pub(super) async fn value_of(client: &mut Raw, name: &str) -> String {
     batch(client, &[call(name)]).await.1.concat()
 }
 

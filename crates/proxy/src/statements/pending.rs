@@ -5,6 +5,7 @@ use std::sync::Arc;
 use upstream::Prepared;
 use wire::frame::{Tag, frontend};
 
+use super::making::Question;
 use super::{Statements, kept_bytes};
 use crate::statement::Statement;
 
@@ -14,11 +15,11 @@ pub(super) enum Pending {
     /// Nothing.
     Nothing,
     /// The server makes this one, which the client has already, in the batch of this number.
-    Made(u64, u64),
+    Made(u64, u64, Option<Question>),
     /// The server closes this one, and the client keeps it.
     Closed(u64),
     /// The client prepares a statement.
-    Named(Box<[u8]>, u64),
+    Named(Box<[u8]>, u64, Option<Question>),
     /// The client prepares the unnamed statement.
     Unnamed(u64),
     /// The client closes a statement, which the server had or not.
@@ -43,10 +44,14 @@ impl Statements {
     pub(crate) fn answered(&mut self) {
         let answered = self.pending.pop_front();
         self.making -= usize::from(matches!(answered, Some(Pending::Made(..))));
+        if let Some(Pending::Made(.., question) | Pending::Named(.., question)) = answered {
+            self.listen(question);
+        }
     }
 
     /// An error left so many Parses and Closes undone.
     pub(crate) fn dropped(&mut self, count: usize, server: &mut Prepared) {
+        self.unanswered(server);
         let undone: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
         for undone in undone.into_iter().rev() {
             self.undo(undone, server);
@@ -56,8 +61,11 @@ impl Statements {
     fn undo(&mut self, pending: Pending, server: &mut Prepared) {
         match pending {
             Pending::Nothing => {}
-            Pending::Made(number, _) => {
+            Pending::Made(number, _, question) => {
                 self.making -= 1;
+                if let Some(question) = question {
+                    self.unasked(&question);
+                }
                 // Unless it is being made once more, in a later batch.
                 if !self.is_making(number) {
                     server.closed(number);
@@ -65,7 +73,7 @@ impl Statements {
                 }
             }
             Pending::Closed(number) => server.restored(number),
-            Pending::Named(name, number) => {
+            Pending::Named(name, number, _) => {
                 server.closed(number);
                 if self.named.get(&name).is_some_and(|statement| statement.number == number) {
                     let statement = self.named.remove(&name);
@@ -91,14 +99,14 @@ impl Statements {
 
     /// Whether the server is making this one for us.
     fn is_making(&self, wanted: u64) -> bool {
-        let made = |pending: &Pending| matches!(pending, Pending::Made(number, _) if *number == wanted);
+        let made = |pending: &Pending| matches!(pending, Pending::Made(number, ..) if *number == wanted);
         self.making > 0 && self.pending.iter().any(made)
     }
 
     /// Whether this one may not be made after all, because of an error in an earlier batch.
     pub(super) fn is_uncertain(&self, wanted: u64) -> bool {
-        let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch) if *number == wanted && *batch < self.batch);
-        let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch) if *number == wanted && *batch == self.batch);
+        let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch < self.batch);
+        let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch == self.batch);
         self.making > 0 && self.pending.iter().any(earlier) && !self.pending.iter().any(now)
     }
 }
