@@ -28,6 +28,7 @@ mod description;
 mod frames;
 mod making;
 mod pending;
+mod unnamed;
 
 pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
@@ -37,6 +38,7 @@ use description::Listener;
 use frames::{about, c_string, key, rename};
 use making::{Doubt, Question};
 use pending::Pending;
+use unnamed::Unnamed;
 
 /// What is kept for one client. Beyond it statements are left where they are, and the client with them.
 const MOST_BYTES: usize = 4 << 20;
@@ -51,6 +53,8 @@ pub(crate) struct Statements {
     renames: bool,
     named: HashMap<Box<[u8]>, Arc<Statement>>,
     unnamed: Option<Unnamed>,
+    /// Where the next one can be kept.
+    spare: Vec<u8>,
     /// Of all contents that are kept.
     bytes: usize,
     /// A statement has a name and was not kept.
@@ -69,14 +73,6 @@ pub(crate) struct Statements {
     batch: u64,
 }
 
-/// The unnamed statement. Its content is absent if it is too long to keep.
-#[derive(Debug)]
-struct Unnamed {
-    number: u64,
-    content: Option<Vec<u8>>,
-    effects: Effects,
-}
-
 impl Statements {
     pub(crate) fn new(registry: Arc<Registry>, identity: Digest, mode: PoolMode) -> Self {
         Self {
@@ -85,6 +81,7 @@ impl Statements {
             renames: mode == PoolMode::Transaction,
             named: HashMap::new(),
             unnamed: None,
+            spare: Vec::new(),
             bytes: 0,
             unkept: false,
             pending: VecDeque::new(),
@@ -113,17 +110,8 @@ impl Statements {
     ) -> Result<Verdict, BadName> {
         let (name, content) = c_string(head)?;
         if name.is_empty() {
-            let number = self.registry.next();
-            // Most often it takes the place of one that is as long.
-            let mut kept = self.unnamed.take().and_then(|old| old.content).unwrap_or_default();
-            self.bytes -= kept.len();
-            kept.clear();
-            kept.extend(content);
-            kept.shrink_to(2 * content.len());
-            let content = effects.is_some().then_some(kept);
-            self.replace_unnamed(Some(Unnamed { number, content, effects: effects.unwrap_or_default() }));
+            let number = self.parse_unnamed(content, effects);
             way.server.unnamed = Some(number);
-            self.pending.push_back(Pending::Unnamed(number));
             return Ok(Verdict::Forward);
         }
         let name_key = key(name);
@@ -195,7 +183,7 @@ impl Statements {
     /// The number of the statement that the last Parse was about.
     pub(crate) fn last_parsed(&self) -> Option<u64> {
         match self.pending.back() {
-            Some(Pending::Named(_, number, _) | Pending::Unnamed(number)) => Some(*number),
+            Some(Pending::Named(_, number, _) | Pending::Unnamed(number, _)) => Some(*number),
             _ => None,
         }
     }
@@ -293,14 +281,8 @@ impl Statements {
     pub(crate) fn deallocated_all(&mut self, server: &mut Prepared) {
         self.named.clear();
         self.unkept = false;
-        self.bytes = self.unnamed.as_ref().and_then(|unnamed| unnamed.content.as_ref()).map_or(0, Vec::len);
+        self.bytes = self.unnamed_bytes();
         server.clear();
-    }
-
-    /// A Query goes to the server, which drops the unnamed statement.
-    pub(crate) fn forget_unnamed(&mut self, server: &mut Prepared) {
-        self.replace_unnamed(None);
-        server.unnamed = None;
     }
 
     /// A plan was refused because its result has changed. Whoever prepares one of these statements anew shall not find
@@ -314,14 +296,6 @@ impl Statements {
         self.bytes += kept_bytes(&statement);
         self.unkept |= self.bytes > MOST_BYTES || self.named.len() >= MOST_NAMED;
         self.named.insert(name.into(), statement);
-    }
-
-    fn replace_unnamed(&mut self, unnamed: Option<Unnamed>) {
-        let bytes = |unnamed: &Option<Unnamed>| {
-            unnamed.as_ref().and_then(|unnamed| unnamed.content.as_ref()).map_or(0, Vec::len)
-        };
-        self.bytes = self.bytes - bytes(&self.unnamed) + bytes(&unnamed);
-        self.unnamed = unnamed;
     }
 }
 

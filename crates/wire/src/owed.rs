@@ -93,6 +93,8 @@ pub struct Owed {
     astray: bool,
     /// How many requests to make or close a statement the last error left unanswered.
     dropped: usize,
+    /// The first of those has failed.
+    failed: bool,
 }
 
 impl Default for Owed {
@@ -107,6 +109,7 @@ impl Default for Owed {
             copied: false,
             astray: false,
             dropped: 0,
+            failed: false,
         }
     }
 }
@@ -168,6 +171,12 @@ impl Owed {
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.dropped
+    }
+
+    /// Whether the first of those is the one that failed. Else it was something before them.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Notes that a frame goes to the server.
@@ -297,6 +306,7 @@ impl Owed {
         self.copy_in = false;
         self.astray |= std::mem::take(&mut self.struck);
         self.dropped = 0;
+        self.failed = matches!(self.front(), Some(Request::Parse | Request::Close));
         match self.front() {
             // Ends with the ReadyForQuery that follows. No entry: the server says why it goes.
             Some(Request::Query | Request::Sync) | None => {}

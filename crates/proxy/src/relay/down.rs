@@ -157,8 +157,8 @@ impl Down<'_> {
         if self.owed.is_astray() {
             self.session.remembered.pin(Cause::Copy.into());
         }
-        let dropped = self.owed.dropped();
-        self.session.statements.dropped(dropped, &mut self.link.lease.prepared);
+        let (dropped, failed) = (self.owed.dropped(), self.owed.has_failed());
+        self.session.statements.dropped(dropped, failed, &mut self.link.lease.prepared);
         self.session.remembered.failed();
         let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
         match (answer, field(b'C')) {

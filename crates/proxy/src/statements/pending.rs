@@ -6,6 +6,7 @@ use upstream::Prepared;
 use wire::frame::{Tag, frontend};
 
 use super::making::Question;
+use super::unnamed::Unnamed;
 use super::{Statements, kept_bytes};
 use crate::statement::Statement;
 
@@ -20,8 +21,8 @@ pub(super) enum Pending {
     Closed(u64),
     /// The client prepares a statement.
     Named(Box<[u8]>, u64, Option<Question>),
-    /// The client prepares the unnamed statement.
-    Unnamed(u64),
+    /// The client prepares the unnamed statement, which takes the place of this one.
+    Unnamed(u64, Option<Unnamed>),
     /// The client closes a statement, which the server had or not.
     Forgotten(Box<[u8]>, Arc<Statement>, bool),
     /// The client closes the unnamed statement.
@@ -44,21 +45,23 @@ impl Statements {
     pub(crate) fn answered(&mut self) {
         let answered = self.pending.pop_front();
         self.making -= usize::from(matches!(answered, Some(Pending::Made(..))));
-        if let Some(Pending::Made(.., question) | Pending::Named(.., question)) = answered {
-            self.listen(question);
+        match answered {
+            Some(Pending::Made(.., question) | Pending::Named(.., question)) => self.listen(question),
+            Some(Pending::Unnamed(_, before)) => self.unnamed_parsed(before),
+            _ => {}
         }
     }
 
-    /// An error left so many Parses and Closes undone.
-    pub(crate) fn dropped(&mut self, count: usize, server: &mut Prepared) {
+    /// An error left so many Parses and Closes undone, of which the first has failed itself or was skipped like the others.
+    pub(crate) fn dropped(&mut self, count: usize, first_failed: bool, server: &mut Prepared) {
         self.unanswered(server);
         let undone: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
-        for undone in undone.into_iter().rev() {
-            self.undo(undone, server);
+        for (place, undone) in undone.into_iter().enumerate().rev() {
+            self.undo(undone, first_failed && place == 0, server);
         }
     }
 
-    fn undo(&mut self, pending: Pending, server: &mut Prepared) {
+    fn undo(&mut self, pending: Pending, failed: bool, server: &mut Prepared) {
         match pending {
             Pending::Nothing => {}
             Pending::Made(number, _, question) => {
@@ -80,12 +83,7 @@ impl Statements {
                     self.bytes -= statement.map_or(0, |statement| kept_bytes(&statement));
                 }
             }
-            Pending::Unnamed(number) => {
-                server.unnamed.take_if(|unnamed| *unnamed == number);
-                if self.unnamed.as_ref().is_some_and(|unnamed| unnamed.number == number) {
-                    self.replace_unnamed(None);
-                }
-            }
+            Pending::Unnamed(number, before) => self.unnamed_undone(number, before, failed, server),
             Pending::Forgotten(name, statement, there) => {
                 if there {
                     server.restored(statement.number);

@@ -269,3 +269,13 @@ fn a_request_made_to_fail_has_its_error_replaced_and_stays_in_step() {
     assert_eq!(owed.received(backend::READY_FOR_QUERY, Some(b'I')), Answer::Forward);
     assert!(owed.is_idle());
 }
+
+#[test]
+fn it_is_told_whether_the_first_of_what_is_dropped_has_failed_itself() {
+    for (requests, count, failed) in [(">P >B >P >S", 2, true), (">B >P >C >S", 2, false), (">S >E >P >S", 1, false)] {
+        let mut owed = Owed::default();
+        play(&mut owed, requests);
+        play(&mut owed, if requests.starts_with(">S") { "<ZI <E" } else { "<E" });
+        assert_eq!((owed.dropped(), owed.has_failed()), (count, failed), "{requests}");
+    }
+}
