@@ -2,8 +2,9 @@
 //!
 //! To the client a statement has the name it was given; on a server it has a name of ours, because two clients may give
 //! one name to two texts. The head of each frame that names a statement is rewritten on its way up, and where the
-//! server lacks the statement a Parse of ours goes before it in the same flight. Errors come from Postgres alone: a
-//! Parse is always parsed there, and what does not exist is looked for there, under the name that the client gave.
+//! server lacks the statement a Parse of ours goes before it in the same flight (`making`). Errors come from Postgres: a
+//! Parse is always parsed there, and what does not exist is looked for there, under the name that the client gave. The one
+//! that is ours in its place is about a statement that is no longer what the client was told of it (`description`).
 //!
 //! A client that keeps its server to the end (session mode) gives its statements their names itself, and there it is only
 //! noted what they do.

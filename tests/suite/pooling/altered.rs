@@ -113,6 +113,34 @@ async fn the_refusal_is_postgres_own_to_those_who_look_closely() {
 }
 
 #[tokio::test]
+async fn a_pipeline_is_answered_in_step_though_each_statement_is_looked_at_first() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let (table, superuser) = table(stage).await;
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
+    let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+    for session in [&mut direct, &mut alice] {
+        let columns = |number| if number % 3 == 0 { "*" } else { "n" };
+        let texts = (0..names.len()).map(|number| format!("SELECT {} FROM {table}", columns(number)));
+        let parses: Vec<_> = names.iter().zip(texts).map(|(name, text)| parse_named(name, text)).collect();
+        batch(session, &parses).await;
+    }
+    find_out(&proxy, &mut bob).await;
+    alter(&superuser, &format!("ALTER TABLE {table} ADD m int")).await;
+    // One, two, or three statements up to a Sync.
+    let ends = |number: usize| if number % 7 < 3 { sync() } else { Vec::new() };
+    let calls = names.iter().enumerate().map(|(number, name)| [call(name), ends(number)].concat());
+    let pipeline = [calls.collect::<Vec<_>>().concat(), sync()].concat().repeat(3);
+    let count = 3 * (names.iter().enumerate().filter(|(number, _)| number % 7 < 3).count() + 1);
+    let tags = async |session: &mut Raw| {
+        session.answers(&pipeline, count).await.iter().map(|answer| Message::tags(answer)).collect::<Vec<_>>()
+    };
+    let expected = tags(&mut direct).await;
+    assert!(expected.iter().any(|tags| tags == "EZ") && expected.iter().any(|tags| tags.ends_with("2DCEZ")));
+    assert_eq!(tags(&mut alice).await, expected);
+}
+
+#[tokio::test]
 async fn in_a_transaction_the_refusal_is_its_end() {
     let (stage, proxy) = (Stage::get(), pool_of(1).await);
     let (table, superuser) = table(stage).await;
