@@ -39,14 +39,14 @@ impl Statements {
         self.bytes += unnamed.bytes();
         let before = self.unnamed.replace(unnamed);
         let (before, too_much) = if self.bytes <= MOST_BYTES { (before, None) } else { (None, before) };
-        self.drop_unnamed(too_much);
+        self.dropped_unnamed(too_much.as_ref());
         self.pending.push_back(Pending::Unnamed(number, before));
         number
     }
 
     /// It was parsed, and the one before is gone.
     pub(super) fn unnamed_parsed(&mut self, before: Option<Unnamed>) {
-        self.bytes -= before.as_ref().map_or(0, Unnamed::bytes);
+        self.dropped_unnamed(before.as_ref());
         if let Some(content) = before.and_then(|before| before.content)
             && content.capacity() <= LARGEST_SPARE
         {
@@ -62,17 +62,17 @@ impl Statements {
         }
         let is_last = self.unnamed.as_ref().is_some_and(|unnamed| unnamed.number == number);
         let (left, gone) = if is_last && !failed { (before, None) } else { (None, before) };
-        self.drop_unnamed(gone);
+        self.dropped_unnamed(gone.as_ref());
         if is_last {
             let undone = std::mem::replace(&mut self.unnamed, left);
-            self.drop_unnamed(undone);
+            self.dropped_unnamed(undone.as_ref());
         }
     }
 
     /// A Query goes to the server, which drops the unnamed statement, or a Close of it.
     pub(crate) fn forget_unnamed(&mut self, server: &mut Prepared) {
         let forgotten = self.unnamed.take();
-        self.drop_unnamed(forgotten);
+        self.dropped_unnamed(forgotten.as_ref());
         server.unnamed = None;
     }
 
@@ -85,7 +85,8 @@ impl Statements {
         self.unnamed.as_ref().map_or(0, Unnamed::bytes) + before.sum::<usize>()
     }
 
-    fn drop_unnamed(&mut self, unnamed: Option<Unnamed>) {
-        self.bytes -= unnamed.as_ref().map_or(0, Unnamed::bytes);
+    /// What is kept of this one is kept no more.
+    fn dropped_unnamed(&mut self, unnamed: Option<&Unnamed>) {
+        self.bytes -= unnamed.map_or(0, Unnamed::bytes);
     }
 }
