@@ -111,6 +111,10 @@ impl Down<'_> {
         match &change {
             Some(Change::Deallocate(Some(name))) => statements.deallocated(name, &mut lease.prepared),
             Some(Change::Deallocate(None) | Change::DiscardAll) => statements.deallocated_all(&mut lease.prepared),
+            // An error before it has made that forgotten which was expected.
+            None if command.starts_with(b"DEALLOCATE ALL") || command.starts_with(b"DISCARD ALL") => {
+                statements.deallocated_all(&mut lease.prepared);
+            }
             _ => {}
         }
         if command.starts_with(b"ROLLBACK") {
