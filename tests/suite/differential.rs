@@ -163,6 +163,9 @@ impl Lab {
         let (mut through, mut past) = self.sides().await;
         let mut churners = CHURNERS.map(|subject| Churner::new(&self.proxy, &self.through, subject, random.fork()));
         for (number, flight) in trace.flights.iter().enumerate() {
+            if through.idle && past.idle && random.one_in(3) {
+                self.alter(sql::alteration(&mut random)).await;
+            }
             churners[random.below(CHURNERS.len())].churn().await;
             let meanwhile = async {
                 if random.one_in(2) {
@@ -178,6 +181,16 @@ impl Lab {
             return Err(format!("PGUSHER_SEED={seed}\n{trace}{:?}\n{:?}", through.parameters, past.parameters));
         }
         Ok(())
+    }
+
+    /// Alters the table of either side, and has the proxy learn of it: who comes upon it unawares would lose the session.
+    async fn alter(&self, sql: &str) {
+        for superuser in &self.superusers {
+            superuser.batch_execute(sql).await.expect("nobody holds a lock");
+        }
+        let mut finder = self.proxy.session_with(&Stage::get().token("finder"), &[("database", &self.through)]).await;
+        let unsupported = finder.query("DO $$ BEGIN RAISE feature_not_supported; END $$").await;
+        assert_eq!(unsupported[0].sqlstate(), "0A000");
     }
 
     async fn sides(&self) -> (Side, Side) {

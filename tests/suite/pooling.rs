@@ -4,6 +4,7 @@ use pgusher::demo::home::random_hex;
 use pgusher_tests::request::{bind, copy_data, copy_fail, execute, extended, flush, parse, query, sync, terminate};
 use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
 
+mod altered;
 mod cancels;
 mod leftovers;
 mod limits;

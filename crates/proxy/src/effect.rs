@@ -62,5 +62,23 @@ pub(crate) fn effects(text: &[u8]) -> Effects {
     reader.finish()
 }
 
+/// Whether the text is of a kind that Postgres plans, so that it holds on to its result (`stmt_requires_parse_analysis`
+/// in `src/backend/parser/analyze.c`) and that may have one. What FETCH returns is up to its cursor.
+pub(crate) fn is_planned(text: &[u8]) -> bool {
+    let mut lexer = lexer::Lexer::default();
+    match lexer.next(text, &mut 0).or_else(|| lexer.last()) {
+        Some(lexer::Token::Word(span)) => {
+            let word = lexer.bytes(span, text);
+            PLANNED.iter().any(|planned| word.eq_ignore_ascii_case(planned))
+        }
+        Some(lexer::Token::Mark(byte)) => byte == b'(',
+        _ => false,
+    }
+}
+
+/// What such a text begins with.
+const PLANNED: [&[u8]; 9] =
+    [b"select", b"insert", b"update", b"delete", b"with", b"merge", b"values", b"table", b"call"];
+
 #[cfg(test)]
 mod tests;

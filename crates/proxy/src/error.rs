@@ -124,6 +124,9 @@ pub(crate) enum Error {
     /// The session could not be set up on a server, or not again after the client reset it.
     #[error("the session could not be set up on its server: {0}")]
     IdentityLost(String),
+    /// A statement was prepared again, and its result is another than the client knows.
+    #[error("the result of a prepared statement has changed")]
+    ResultChanged,
     /// Something took longer than it may.
     #[error("{0}")]
     TimedOut(TimedOut),
@@ -162,6 +165,7 @@ impl From<End> for Error {
             End::ClientBroke(broken) => Self::ClientBroke(broken),
             End::ServerBroke(broken) => Self::ServerBroke(broken),
             End::IdentityLost(reason) => Self::IdentityLost(reason),
+            End::ResultChanged => Self::ResultChanged,
         }
     }
 }
@@ -187,6 +191,7 @@ impl Refusal {
                 message: &self.message,
                 detail: self.detail.as_deref(),
                 hint: self.hint.as_deref(),
+                routine: None,
             },
         );
         out
@@ -255,6 +260,9 @@ impl Error {
             Self::IdentityLost(_) => Refusal::new("28000", "the session could not be set up on its server connection")
                 .detail(format!("Nothing was done. The proxy's log has the reason, under connection {connection}."))
                 .hint("Connect again."),
+            Self::ResultChanged => Refusal::new(RESULT_CHANGED.0, RESULT_CHANGED.1)
+                .detail("The statement that was under way may or may not have been committed.")
+                .hint("Connect again."),
             Self::TimedOut(what) => timed_out(*what),
             Self::Expired => {
                 Refusal::new("28000", "session token expired").hint("Fetch a new token and connect again.")
@@ -318,6 +326,26 @@ fn timed_out(what: TimedOut) -> Refusal {
     Refusal::new(code, message).detail(format!("{what}.")).hint("Connect again.")
 }
 
+/// The SQLSTATE and the words with which Postgres refuses a prepared statement whose result has changed.
+const RESULT_CHANGED: (&str, &str) = ("0A000", "cached plan must not change result type");
+
+/// Postgres's own refusal of such a statement.
+pub(crate) fn result_changed() -> Vec<u8> {
+    let mut out = Vec::new();
+    message::error_response(
+        &mut out,
+        &Report {
+            severity: "ERROR",
+            code: RESULT_CHANGED.0,
+            message: RESULT_CHANGED.1,
+            detail: None,
+            hint: None,
+            routine: Some("RevalidateCachedQuery"),
+        },
+    );
+    out
+}
+
 /// Tells a client that it waits for a server.
 pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
     let mut out = Vec::new();
@@ -329,6 +357,7 @@ pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
             message: "no server connection available yet, still waiting in line",
             detail: Some(&format!("Waited for {}.", seconds(waited))),
             hint: None,
+            routine: None,
         },
     );
     out

@@ -67,3 +67,45 @@ pub(crate) fn greet(reported: &Reported, registration: &Registration) -> Vec<u8>
     message::ready_for_query(&mut out, TxStatus::Idle);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+    use upstream::Parameters;
+    use wire::startup::Version;
+
+    use super::*;
+
+    fn request(role: &str) -> Request {
+        let parameters = Parameters::parse([("application_name", "test")]).unwrap();
+        Request { version: Version::V3_0, role: role.to_owned(), database: "db".to_owned(), parameters }
+    }
+
+    fn reported(value: &str) -> Reported {
+        Reported::new(vec![("TimeZone".to_owned(), value.to_owned())])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_greeting_is_remembered_for_a_minute_from_when_a_server_said_it() {
+        let (greetings, request, moment) = (Greetings::default(), request("a"), Duration::from_millis(1));
+        greetings.keep(&request, &reported("UTC"));
+        advance(KEPT - moment).await;
+        assert_eq!(greetings.find(&request), Some(reported("UTC")));
+        advance(moment).await;
+        assert_eq!(greetings.find(&request), None);
+        greetings.keep(&request, &reported("Asia/Tokyo"));
+        advance(KEPT - moment).await;
+        assert_eq!(greetings.find(&request), Some(reported("Asia/Tokyo")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_are_over_make_room_for_others() {
+        let greetings = Greetings::default();
+        (0..MOST).for_each(|number| greetings.keep(&request(&number.to_string()), &reported("UTC")));
+        greetings.keep(&request("late"), &reported("UTC"));
+        assert_eq!(greetings.find(&request("late")), None, "there is no room");
+        advance(KEPT).await;
+        greetings.keep(&request("late"), &reported("UTC"));
+        assert_eq!(greetings.find(&request("late")), Some(reported("UTC")));
+    }
+}

@@ -264,7 +264,8 @@ impl Relay {
 
     /// The client is done, and so is the server, or it will not be without the client.
     fn has_left(&self) -> Option<End> {
-        if self.session.listening || self.up.has_output() || self.down.has_output() {
+        let waits = self.up.has_output() || self.down.has_output() || self.session.statements.is_waiting();
+        if self.session.listening || waits {
             return None;
         }
         if !self.up.at_boundary() {
@@ -375,18 +376,20 @@ impl Relay {
     fn scan_down(&mut self) -> Result<(), End> {
         let Self { down, owed, session, link, error_told, .. } = self;
         let link = link.as_mut().expect("there is a server to relay with");
-        let mut judge = down::Down { owed, session, link, error_told, refused: None };
+        let mut judge = down::Down { owed, session, link, error_told, end: None };
         let scanned = down.scan_by(&mut judge);
-        match (scanned, judge.refused) {
+        match (scanned, judge.end) {
             (Err(broken), _) => Err(End::ServerBroke(broken)),
-            (Ok(()), Some(reason)) => Err(End::IdentityLost(reason)),
+            (Ok(()), Some(end)) => Err(end),
             (Ok(()), None) => Ok(()),
         }
     }
 
     /// Whether the client's next request has to wait for an answer to those before it.
     fn must_wait(&self) -> bool {
-        self.owed.is_full() || self.link.as_ref().is_some_and(|link| link.upkeep.holds_back(&self.owed))
+        self.owed.is_full()
+            || self.session.statements.is_waiting()
+            || self.link.as_ref().is_some_and(|link| link.upkeep.holds_back(&self.owed))
     }
 
     fn server_end(&self, cause: Option<io::Error>) -> End {

@@ -9,6 +9,7 @@ use aws_lc_rs::rand;
 
 use crate::digest::Digest;
 use crate::effect::Effects;
+use crate::statements::Description;
 
 /// A statement that a client has prepared.
 #[derive(Debug)]
@@ -19,20 +20,34 @@ pub(crate) struct Statement {
     pub(crate) name: Box<str>,
     /// What is known of it once its Parse has come whole; never, if it is too long to keep.
     pub(crate) kept: OnceLock<Kept>,
+    /// What its clients know of it: on every server it is this, or it is refused. Never, if nobody has asked.
+    pub(crate) description: OnceLock<Description>,
+    /// How many doubts there were when a server was asked that agreed.
+    sure: AtomicU64,
 }
 
 /// What it takes to prepare a statement again.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
     /// A Parse's body behind the name: query, and types of the parameters.
     pub(crate) content: Box<[u8]>,
     pub(crate) effects: Effects,
 }
 
-/// Gives equal statements of one identity the same number, so that its clients find each other's on a server.
+impl Kept {
+    /// The query with its end.
+    pub(crate) fn query(&self) -> &[u8] {
+        self.content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+/// Gives equal statements of one identity the same number, so that its clients find each other's on a server. Two of one
+/// text are not equal if they were described otherwise, because something was altered between them.
 #[derive(Debug)]
 pub(crate) struct Registry {
     last: AtomicU64,
+    /// How often something turned out to have been altered, in whichever database and whoever came upon it.
+    doubts: AtomicU64,
     /// What all names begin with, and no client's own.
     prefix: String,
     hasher: RandomState,
@@ -54,6 +69,7 @@ impl Default for Registry {
         let random = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         Self {
             last: AtomicU64::new(0),
+            doubts: AtomicU64::new(0),
             prefix: format!("pgusher_{random}_"),
             hasher: RandomState::new(),
             known: Mutex::default(),
@@ -99,6 +115,30 @@ impl Registry {
         }
     }
 
+    /// The statement with the content of this one, which has turned out to be described otherwise.
+    pub(crate) fn renew(&self, identity: &Digest, old: &Statement, description: Description) -> Arc<Statement> {
+        self.retire(identity, old);
+        let Kept { content, effects } = old.kept.get().cloned().unwrap_or_default();
+        let new = self.intern(identity, &content, effects.clone());
+        if *new.description.get_or_init(|| description.clone()) == description {
+            return new;
+        }
+        // Somebody else was faster, and was told something else.
+        let own = self.make(OnceLock::from(Kept { content, effects }));
+        let _ = own.description.set(description);
+        own
+    }
+
+    /// Notes that something was altered. Until a server has agreed once more to what is known of a statement, nothing is
+    /// asked of it in advance.
+    pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::Relaxed)
+    }
+
     /// Keeps servers' plans of this statement from being used by those who prepare it from now on: they get another
     /// number.
     pub(crate) fn retire(&self, identity: &Digest, statement: &Statement) {
@@ -113,11 +153,22 @@ impl Registry {
 
     fn make(&self, kept: OnceLock<Kept>) -> Arc<Statement> {
         let number = self.next();
-        Arc::new(Statement { number, name: self.name(number).into(), kept })
+        let (name, sure) = (self.name(number).into(), AtomicU64::new(self.doubts()));
+        Arc::new(Statement { number, name, kept, description: OnceLock::new(), sure })
     }
 }
 
 impl Statement {
+    /// A server that was asked when there were so many doubts agrees to what is known of this statement.
+    pub(crate) fn agreed(&self, doubts: u64) {
+        self.sure.fetch_max(doubts, Ordering::Relaxed);
+    }
+
+    /// Whether something was altered since a server agreed.
+    pub(crate) fn is_in_doubt(&self, registry: &Registry) -> bool {
+        self.sure.load(Ordering::Relaxed) < registry.doubts()
+    }
+
     fn has(&self, content: &[u8]) -> bool {
         self.kept.get().is_some_and(|kept| *kept.content == *content)
     }
@@ -162,6 +213,37 @@ mod tests {
         let new = intern(&registry, "a");
         registry.retire(&[7; 32], &old);
         assert!(old.number != new.number && intern(&registry, "a").number == new.number);
+    }
+
+    #[test]
+    fn what_is_described_otherwise_is_another_statement() {
+        let registry = Registry::default();
+        let old = intern(&registry, "a");
+        old.description.set(Description::of(Some("n"))).unwrap();
+
+        let new = registry.renew(&[7; 32], &old, Description::of(Some("m")));
+
+        assert!(new.number != old.number && new.has(b"a"));
+        assert_eq!(new.description.get(), Some(&Description::of(Some("m"))));
+        assert_eq!(intern(&registry, "a").number, new.number, "it takes the old one's place");
+        let same = registry.renew(&[7; 32], &old, Description::of(Some("m")));
+        assert_eq!(same.number, new.number, "two who were told the same share it");
+        let other = registry.renew(&[7; 32], &old, Description::of(None));
+        assert!(other.number != new.number && other.description.get() == Some(&Description::of(None)));
+        assert_eq!(intern(&registry, "a").number, new.number);
+    }
+
+    #[test]
+    fn a_doubt_is_about_all_until_a_server_has_agreed_that_was_asked_later() {
+        let registry = Registry::default();
+        let (one, other) = (intern(&registry, "a"), intern(&registry, "b"));
+        assert!(!one.is_in_doubt(&registry));
+        let before = registry.doubts();
+        registry.doubt();
+        one.agreed(before);
+        other.agreed(registry.doubts());
+        assert!(one.is_in_doubt(&registry) && !other.is_in_doubt(&registry));
+        assert!(!intern(&registry, "c").is_in_doubt(&registry));
     }
 
     #[test]

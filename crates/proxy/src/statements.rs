@@ -2,8 +2,9 @@
 //!
 //! To the client a statement has the name it was given; on a server it has a name of ours, because two clients may give
 //! one name to two texts. The head of each frame that names a statement is rewritten on its way up, and where the
-//! server lacks the statement a Parse of ours goes before it in the same flight. Errors come from Postgres alone: a
-//! Parse is always parsed there, and what does not exist is looked for there, under the name that the client gave.
+//! server lacks the statement a Parse of ours goes before it in the same flight (`making`). Errors come from Postgres: a
+//! Parse is always parsed there, and what does not exist is looked for there, under the name that the client gave. The one
+//! that is ours in its place is about a statement that is no longer what the client was told of it (`description`).
 //!
 //! A client that keeps its server to the end (session mode) gives its statements their names itself, and there it is only
 //! noted what they do.
@@ -17,19 +18,28 @@ use std::sync::Arc;
 use upstream::Prepared;
 use wire::frame::{Header, frontend};
 use wire::lane::Verdict;
-use wire::owed::Answer;
+use wire::owed::{Answer, Owed};
 
 use crate::config::PoolMode;
 use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::statement::{Kept, Registry, Statement};
 
+mod description;
 mod frames;
+mod making;
 mod pending;
+mod unnamed;
 
+pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
-use frames::{c_string, close_frame, key, length, rename};
+pub(crate) use making::ResultChanged;
+
+use description::Listener;
+use frames::{about, c_string, key, rename};
+use making::{Doubt, Question};
 use pending::Pending;
+use unnamed::Unnamed;
 
 /// What is kept for one client. Beyond it statements are left where they are, and the client with them.
 const MOST_BYTES: usize = 4 << 20;
@@ -44,6 +54,8 @@ pub(crate) struct Statements {
     renames: bool,
     named: HashMap<Box<[u8]>, Arc<Statement>>,
     unnamed: Option<Unnamed>,
+    /// Where the next one can be kept.
+    spare: Vec<u8>,
     /// Of all contents that are kept.
     bytes: usize,
     /// A statement has a name and was not kept.
@@ -51,16 +63,15 @@ pub(crate) struct Statements {
     pending: VecDeque<Pending>,
     /// How many of those are of what the server makes for us.
     making: usize,
+    /// The answer that is being heard to a question of ours.
+    heard: Option<(Question, Listener)>,
+    /// A question goes behind the Parse that was judged last.
+    asks: bool,
+    doubt: Doubt,
+    /// What the client gets in the place of the error that a server was made to raise.
+    refusal: Vec<u8>,
     /// How many Syncs were sent: an error leaves undone what is in its own batch.
     batch: u64,
-}
-
-/// The unnamed statement. Its content is absent if it is too long to keep.
-#[derive(Debug)]
-struct Unnamed {
-    number: u64,
-    content: Option<Vec<u8>>,
-    effects: Effects,
 }
 
 impl Statements {
@@ -71,10 +82,15 @@ impl Statements {
             renames: mode == PoolMode::Transaction,
             named: HashMap::new(),
             unnamed: None,
+            spare: Vec::new(),
             bytes: 0,
             unkept: false,
             pending: VecDeque::new(),
             making: 0,
+            heard: None,
+            asks: false,
+            doubt: Doubt::None,
+            refusal: Vec::new(),
             batch: 0,
         }
     }
@@ -95,17 +111,8 @@ impl Statements {
     ) -> Result<Verdict, BadName> {
         let (name, content) = c_string(head)?;
         if name.is_empty() {
-            let number = self.registry.next();
-            // Most often it takes the place of one that is as long.
-            let mut kept = self.unnamed.take().and_then(|old| old.content).unwrap_or_default();
-            self.bytes -= kept.len();
-            kept.clear();
-            kept.extend(content);
-            kept.shrink_to(2 * content.len());
-            let content = effects.is_some().then_some(kept);
-            self.replace_unnamed(Some(Unnamed { number, content, effects: effects.unwrap_or_default() }));
+            let number = self.parse_unnamed(content, effects);
             way.server.unnamed = Some(number);
-            self.pending.push_back(Pending::Unnamed(number));
             return Ok(Verdict::Forward);
         }
         let name_key = key(name);
@@ -117,14 +124,16 @@ impl Statements {
                 let statement = self.registry.of_client(effects.unwrap_or_default());
                 let number = statement.number;
                 self.named.insert(name_key.into(), statement);
-                Pending::Named(name_key.into(), number)
+                Pending::Named(name_key.into(), number, None)
             };
             self.pending.push_back(pending);
             return Ok(Verdict::Forward);
         }
         if let Some(statement) = self.named.get(name_key).cloned() {
             // The server refuses it, because there it exists too.
-            self.ensure(&statement, way);
+            if let Some(verdict) = self.ensure(&statement, way) {
+                return Ok(verdict);
+            }
             self.pending.push_back(Pending::Nothing);
             return Ok(rename(header, &[], name, &statement.name, way.patch));
         }
@@ -137,10 +146,24 @@ impl Statements {
             self.close_on_server(number, way);
         }
         self.make_room(number, way);
-        self.pending.push_back(Pending::Named(name_key.into(), number));
-        let verdict = rename(header, &[], name, &statement.name, way.patch);
+        let question = self.question_of_client(name_key, &statement);
+        self.asks = question.is_some();
+        self.pending.push_back(Pending::Named(name_key.into(), number, question));
+        let mut verdict = rename(header, &[], name, &statement.name, way.patch);
+        if self.asks {
+            way.patch.extend(content);
+            about(frontend::DESCRIBE, &statement.name, way.patch);
+            verdict = Verdict::Patch(Header::SIZE + head.len());
+        }
         self.keep(name_key, statement);
         Ok(verdict)
+    }
+
+    /// The Parse that was judged last has gone, and a Describe of ours behind it, if there is one.
+    pub(crate) fn parsed(&mut self, owed: &mut Owed) {
+        if std::mem::take(&mut self.asks) {
+            owed.sent(frontend::DESCRIBE, Answer::SwallowSuccess);
+        }
     }
 
     /// The rest of a long Parse has come: the whole content, if it is short enough to be kept, and what it does.
@@ -161,7 +184,7 @@ impl Statements {
     /// The number of the statement that the last Parse was about.
     pub(crate) fn last_parsed(&self) -> Option<u64> {
         match self.pending.back() {
-            Some(Pending::Named(_, number) | Pending::Unnamed(number)) => Some(*number),
+            Some(Pending::Named(_, number, _) | Pending::Unnamed(number, _)) => Some(*number),
             _ => None,
         }
     }
@@ -186,7 +209,9 @@ impl Statements {
         if !self.renames {
             return Ok((Verdict::Forward, effects));
         }
-        self.ensure(&statement, way);
+        if let Some(verdict) = self.ensure(&statement, way) {
+            return Ok((verdict, Effects::default()));
+        }
         let before = &head[..=portal.len()];
         Ok((rename(header, before, name, &statement.name, way.patch), effects))
     }
@@ -199,7 +224,10 @@ impl Statements {
             return Ok(self.ensure_unnamed(way));
         }
         let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
-        self.ensure(&statement, way);
+        if let Some(verdict) = self.ensure(&statement, way) {
+            self.describe_first(&statement);
+            return Ok(verdict);
+        }
         Ok(rename(header, b"S", name, &statement.name, way.patch))
     }
 
@@ -238,7 +266,7 @@ impl Statements {
         }
         let number = self.registry.next();
         let name = self.registry.name(number);
-        self.send_parse(&name, b"\0\0\0", number, way);
+        self.send_parse(&name, [b"\0\0\0", &[]], number, None, way);
         Some(name)
     }
 
@@ -254,93 +282,21 @@ impl Statements {
     pub(crate) fn deallocated_all(&mut self, server: &mut Prepared) {
         self.named.clear();
         self.unkept = false;
-        self.bytes = self.unnamed.as_ref().and_then(|unnamed| unnamed.content.as_ref()).map_or(0, Vec::len);
+        self.bytes = self.unnamed_bytes();
         server.clear();
-    }
-
-    /// A Query goes to the server, which drops the unnamed statement.
-    pub(crate) fn forget_unnamed(&mut self, server: &mut Prepared) {
-        self.replace_unnamed(None);
-        server.unnamed = None;
     }
 
     /// A plan was refused because its result has changed. Whoever prepares one of these statements anew shall not find
     /// an old plan of it on another server.
     pub(crate) fn outdated(&self) {
+        self.registry.doubt();
         self.named.values().for_each(|statement| self.registry.retire(&self.identity, statement));
-    }
-
-    /// Has the server make a statement that it lacks, before the frame that is about it.
-    fn ensure(&mut self, statement: &Statement, way: &mut Way<'_>) {
-        let there = way.server.uses(statement.number);
-        let uncertain = there && self.is_uncertain(statement.number);
-        let Some(kept) = statement.kept.get().filter(|_| !there || uncertain) else { return };
-        if uncertain {
-            self.close_on_server(statement.number, way);
-        }
-        self.make_room(statement.number, way);
-        self.send_parse(&statement.name, &kept.content, statement.number, way);
-    }
-
-    fn ensure_unnamed(&mut self, way: &mut Way<'_>) -> Verdict {
-        let number = self.unnamed.as_ref().map(|unnamed| unnamed.number);
-        if way.server.unnamed == number && !number.is_some_and(|number| self.is_uncertain(number)) {
-            return Verdict::Forward;
-        }
-        match self.unnamed.take() {
-            Some(unnamed) => {
-                if let Some(content) = &unnamed.content {
-                    self.send_parse("", content, unnamed.number, way);
-                    way.server.unnamed = number;
-                }
-                self.unnamed = Some(unnamed);
-            }
-            // Another client's: to this one there is none.
-            None => {
-                close_frame("", way.patch);
-                way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
-                self.pending.push_back(Pending::UnnamedForgotten);
-                way.server.unnamed = None;
-            }
-        }
-        Verdict::Patch(0)
-    }
-
-    fn send_parse(&mut self, name: &str, content: &[u8], number: u64, way: &mut Way<'_>) {
-        way.patch.push(frontend::PARSE.0);
-        way.patch.extend(length(name.len() + 1 + content.len()));
-        way.patch.extend(name.as_bytes());
-        way.patch.push(0);
-        way.patch.extend(content);
-        way.owed.sent(frontend::PARSE, Answer::SwallowSuccess);
-        self.pending.push_back(Pending::Made(number, self.batch));
-        self.making += 1;
-    }
-
-    fn make_room(&mut self, number: u64, way: &mut Way<'_>) {
-        if let Some(oldest) = way.server.made(number) {
-            self.close_on_server(oldest, way);
-        }
-    }
-
-    fn close_on_server(&mut self, number: u64, way: &mut Way<'_>) {
-        close_frame(&self.registry.name(number), way.patch);
-        way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
-        self.pending.push_back(Pending::Closed(number));
     }
 
     fn keep(&mut self, name: &[u8], statement: Arc<Statement>) {
         self.bytes += kept_bytes(&statement);
         self.unkept |= self.bytes > MOST_BYTES || self.named.len() >= MOST_NAMED;
         self.named.insert(name.into(), statement);
-    }
-
-    fn replace_unnamed(&mut self, unnamed: Option<Unnamed>) {
-        let bytes = |unnamed: &Option<Unnamed>| {
-            unnamed.as_ref().and_then(|unnamed| unnamed.content.as_ref()).map_or(0, Vec::len)
-        };
-        self.bytes = self.bytes - bytes(&self.unnamed) + bytes(&unnamed);
-        self.unnamed = unnamed;
     }
 }
 

@@ -3,13 +3,15 @@
 //! They never outlive the identity that made them: a reset of the session does away with all. Until then any client of
 //! that identity may use them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a server has prepared.
 #[derive(Debug)]
 pub struct Prepared {
     /// When each was used last, as the clock below counts.
     named: HashMap<u64, u64>,
+    /// Those of them that are there, but are not known to be what their number stands for.
+    spoiled: HashSet<u64>,
     clock: u64,
     most: usize,
     /// The unnamed statement: it may be any client's, and each makes its own.
@@ -20,7 +22,7 @@ impl Prepared {
     /// A server that has none, and may have so many.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { named: HashMap::new(), clock: 0, most: most.max(1), unnamed: None }
+        Self { named: HashMap::new(), spoiled: HashSet::new(), clock: 0, most: most.max(1), unnamed: None }
     }
 
     /// Whether it has this one, which is about to be used.
@@ -30,32 +32,49 @@ impl Prepared {
         self.named.get_mut(&number).map(|used| *used = clock).is_some()
     }
 
+    /// Notes that this one is not what its number stands for: before it is used it has to be made anew.
+    pub fn spoil(&mut self, number: u64) {
+        if self.named.contains_key(&number) {
+            self.spoiled.insert(number);
+        }
+    }
+
+    /// Whether this one has to be made anew.
+    #[must_use]
+    pub fn is_spoiled(&self, number: u64) -> bool {
+        self.spoiled.contains(&number)
+    }
+
     /// Notes one that is being made. If there are too many, the one that was not used for longest is forgotten and
     /// returned: it is to be closed.
     pub fn made(&mut self, number: u64) -> Option<u64> {
         self.clock += 1;
+        self.spoiled.remove(&number);
         let known = self.named.insert(number, self.clock).is_some();
         if known || self.named.len() <= self.most {
             return None;
         }
         let oldest = self.named.iter().min_by_key(|(_, used)| **used).map(|(oldest, _)| *oldest)?;
-        self.named.remove(&oldest);
+        self.closed(oldest);
         Some(oldest)
     }
 
     /// Notes one that is being closed, or was not made after all. Whether it was there.
     pub fn closed(&mut self, number: u64) -> bool {
+        self.spoiled.remove(&number);
         self.named.remove(&number).is_some()
     }
 
-    /// Notes one that is there after all, because it was not closed.
+    /// Notes one that is there after all, because it was not closed. What it is like has been forgotten.
     pub fn restored(&mut self, number: u64) {
         self.named.insert(number, self.clock);
+        self.spoil(number);
     }
 
     /// Notes that all are gone.
     pub fn clear(&mut self) {
         self.named.clear();
+        self.spoiled.clear();
         self.unnamed = None;
     }
 }
@@ -82,7 +101,24 @@ mod tests {
         prepared.unnamed = Some(2);
         assert!(prepared.closed(1) && !prepared.closed(1) && !prepared.uses(1));
         prepared.made(3);
+        prepared.spoil(3);
         prepared.clear();
-        assert!(!prepared.uses(3) && prepared.unnamed.is_none());
+        assert!(!prepared.uses(3) && !prepared.is_spoiled(3) && prepared.unnamed.is_none());
+    }
+
+    #[test]
+    fn what_is_spoiled_is_there_until_it_is_made_anew() {
+        let mut prepared = Prepared::new(3);
+        prepared.spoil(1);
+        assert!(!prepared.is_spoiled(1), "it is not there");
+        prepared.made(1);
+        prepared.spoil(1);
+        assert!(prepared.uses(1) && prepared.is_spoiled(1));
+        prepared.closed(1);
+        prepared.made(1);
+        assert!(!prepared.is_spoiled(1));
+        prepared.closed(1);
+        prepared.restored(1);
+        assert!(prepared.is_spoiled(1), "nobody knows");
     }
 }

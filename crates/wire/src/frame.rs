@@ -80,6 +80,8 @@ pub mod backend {
     pub const NOTICE_RESPONSE: Tag = Tag(b'N');
     /// NotificationResponse.
     pub const NOTIFICATION_RESPONSE: Tag = Tag(b'A');
+    /// ParameterDescription.
+    pub const PARAMETER_DESCRIPTION: Tag = Tag(b't');
     /// ParameterStatus.
     pub const PARAMETER_STATUS: Tag = Tag(b'S');
     /// ParseComplete.

@@ -38,7 +38,7 @@ pub enum Verdict {
     /// It goes on with so many of its first bytes, the header included, replaced by the patch. The judge has seen all
     /// of them. None: the patch goes before it.
     Patch(usize),
-    /// It waits, and all behind it: the judge is asked again at the next scan.
+    /// It waits, and all behind it: the judge is asked again at the next scan. The patch goes before it.
     Hold,
 }
 
@@ -186,7 +186,12 @@ impl Lane {
             let cut = match verdict {
                 Verdict::Forward | Verdict::Swallow => 0,
                 Verdict::Patch(cut) => cut,
-                Verdict::Hold => return Ok(()),
+                Verdict::Hold => {
+                    if !patch.is_empty() {
+                        self.splice(0, &patch);
+                    }
+                    return Ok(());
+                }
             };
             assert!(cut <= seen, "nobody replaces what they have not seen");
             if matches!(verdict, Verdict::Patch(_)) {

@@ -21,6 +21,8 @@ pub struct Report<'a> {
     pub detail: Option<&'a str>,
     /// What to do.
     pub hint: Option<&'a str>,
+    /// The function of Postgres that says so, by which drivers know some errors.
+    pub routine: Option<&'a str>,
 }
 
 /// AuthenticationCleartextPassword.
@@ -92,6 +94,11 @@ pub fn query(out: &mut Vec<u8>, sql: &str) {
     frame(out, frontend::QUERY, |out| c_string(out, sql));
 }
 
+/// Flush.
+pub fn flush(out: &mut Vec<u8>) {
+    frame(out, frontend::FLUSH, |_| {});
+}
+
 fn fields(out: &mut Vec<u8>, report: &Report<'_>) {
     // `V` is the severity that is never translated.
     let fields = [
@@ -101,6 +108,7 @@ fn fields(out: &mut Vec<u8>, report: &Report<'_>) {
         (b'M', Some(report.message)),
         (b'D', report.detail),
         (b'H', report.hint),
+        (b'R', report.routine),
     ];
     for (name, value) in fields {
         if let Some(value) = value {
@@ -134,9 +142,16 @@ mod tests {
     #[test]
     fn an_error_names_each_field_and_ends_with_a_zero() {
         let mut out = Vec::new();
-        let report = Report { severity: "FATAL", code: "28P01", message: "no\0", detail: None, hint: Some("try") };
+        let report = Report {
+            severity: "FATAL",
+            code: "28P01",
+            message: "no\0",
+            detail: None,
+            hint: Some("try"),
+            routine: Some("f"),
+        };
         error_response(&mut out, &report);
-        assert_eq!(out, b"E\0\0\0\x23SFATAL\0VFATAL\0C28P01\0Mno\0Htry\0\0");
+        assert_eq!(out, b"E\0\0\0\x26SFATAL\0VFATAL\0C28P01\0Mno\0Htry\0Rf\0\0");
     }
 
     #[test]

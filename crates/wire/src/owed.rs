@@ -25,6 +25,9 @@ pub enum Answer {
     Swallow,
     /// The request was ours, made so that one of the client's can succeed: if this one fails, so has that one.
     SwallowSuccess,
+    /// The request was ours, made to fail in the place of one of the client's that must not be run: the client gets
+    /// another error for it.
+    Refuse,
 }
 
 /// The transaction status of a ReadyForQuery.
@@ -90,6 +93,8 @@ pub struct Owed {
     astray: bool,
     /// How many requests to make or close a statement the last error left unanswered.
     dropped: usize,
+    /// The first of those has failed.
+    failed: bool,
 }
 
 impl Default for Owed {
@@ -104,6 +109,7 @@ impl Default for Owed {
             copied: false,
             astray: false,
             dropped: 0,
+            failed: false,
         }
     }
 }
@@ -167,6 +173,12 @@ impl Owed {
         self.dropped
     }
 
+    /// Whether the first of those is the one that failed. Else it was something before them.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Notes that a frame goes to the server.
     pub fn sent(&mut self, tag: Tag, answer: Answer) {
         match tag {
@@ -187,12 +199,13 @@ impl Owed {
         }
     }
 
-    /// Notes that a frame came from the server, and says what becomes of it: never `SwallowSuccess`. `head` is the
-    /// first byte of its body, needed of a ReadyForQuery.
+    /// Notes that a frame came from the server, and says what becomes of it: never `SwallowSuccess`, and `Refuse` of
+    /// an error alone. `head` is the first byte of its body, needed of a ReadyForQuery.
     pub fn received(&mut self, tag: Tag, head: Option<u8>) -> Answer {
         let answer = match self.queue.front().map(|entry| entry.answer) {
             Some(Answer::SwallowSuccess) if tag == backend::ERROR_RESPONSE => Answer::Forward,
-            Some(Answer::Swallow | Answer::SwallowSuccess) => Answer::Swallow,
+            Some(Answer::Refuse) if tag == backend::ERROR_RESPONSE => Answer::Refuse,
+            Some(Answer::Swallow | Answer::SwallowSuccess | Answer::Refuse) => Answer::Swallow,
             Some(Answer::Forward) | None => Answer::Forward,
         };
         match tag {
@@ -293,6 +306,7 @@ impl Owed {
         self.copy_in = false;
         self.astray |= std::mem::take(&mut self.struck);
         self.dropped = 0;
+        self.failed = matches!(self.front(), Some(Request::Parse | Request::Close));
         match self.front() {
             // Ends with the ReadyForQuery that follows. No entry: the server says why it goes.
             Some(Request::Query | Request::Sync) | None => {}

@@ -32,6 +32,8 @@ pub(super) struct Side {
     failed: bool,
     /// The transaction has failed and waits for its end.
     aborted: bool,
+    /// No transaction is open, nor a batch.
+    pub(super) idle: bool,
     /// Each parameter that was reported, as it was last.
     pub(super) parameters: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -39,7 +41,8 @@ pub(super) struct Side {
 impl Side {
     /// One that says `name` for the placeholder, and was greeted with this.
     pub(super) fn new(raw: Raw, names: Names, name: &'static [u8; PLACEHOLDER.len()], greeting: &[Message]) -> Self {
-        let mut side = Self { raw, names, name, failed: false, aborted: false, parameters: BTreeMap::new() };
+        let mut side =
+            Self { raw, names, name, failed: false, aborted: false, idle: true, parameters: BTreeMap::new() };
         greeting.iter().filter(|message| message.tag == b'S').for_each(|message| side.learn(message));
         side
     }
@@ -62,6 +65,7 @@ impl Side {
                 b'Z' => {
                     (ready, self.failed) = (ready + 1, false);
                     self.aborted = message.body == b"E";
+                    self.idle = message.body == b"I";
                 }
                 b'E' => self.failed = true,
                 b'D' => marking = is_mark(&message),
@@ -71,6 +75,7 @@ impl Side {
             let refused = self.aborted && self.names == Names::Replaced && message.tag != b'Z';
             answers.extend(Some(message).filter(|_| !refused));
         }
+        self.idle &= !flight.cut;
         answers.into_iter().map(|message| self.blanked(message)).collect()
     }
 
@@ -95,6 +100,7 @@ impl Side {
     /// Blanks
     /// - in errors and notices, the schema of temporary tables, which has the backend's number in its name, and what this
     ///   side says for the placeholder;
+    /// - in what is said of a result that changed, where Postgres's source has it;
     /// - in errors that name a prepared statement, the name, where names are replaced;
     /// - in notifications, the sender's process id;
     /// - in descriptions of rows, the number of the table that a column is from: each side has its own.
@@ -104,6 +110,9 @@ impl Side {
                 let fields = message.body.split(|byte| *byte == 0);
                 let mut fields: Vec<_> =
                     fields.filter(|field| !field.starts_with(b"spg_temp_")).map(<[u8]>::to_vec).collect();
+                if message.field(b'C').as_deref() == Some("0A000") {
+                    fields.retain(|field| !matches!(field.first(), Some(b'F' | b'L')));
+                }
                 let naming = message.field(b'C').is_some_and(|code| NAMING.contains(&code.as_str()));
                 if naming && self.names == Names::Replaced {
                     fields.iter_mut().for_each(blank_name);

@@ -5,12 +5,15 @@ use pgusher_tests::Random;
 
 /// What makes the database what a trace finds, whatever was before. The superuser runs it.
 pub(super) const RESTORE: &str = "TRUNCATE items; INSERT INTO items VALUES (1, 'one'), (2, 'two'), (3, 'three'); \
-     SELECT setval('numbers', 100); SELECT lo_unlink(oid) FROM pg_largeobject_metadata";
+     SELECT setval('numbers', 100); SELECT lo_unlink(oid) FROM pg_largeobject_metadata; \
+     TRUNCATE shapes; ALTER TABLE shapes DROP COLUMN IF EXISTS m; ALTER TABLE shapes ALTER n TYPE int";
 
 /// What the database of each side has.
 pub(super) const TABLES: &str = "
     CREATE TABLE items (id int, name text, UNIQUE (id) DEFERRABLE INITIALLY DEFERRED);
     CREATE TABLE others (id int, name text);
+    CREATE TABLE shapes (n int);
+    GRANT ALL ON shapes TO authenticated;
     CREATE SEQUENCE numbers;
     CREATE SEQUENCE numbers_of_others;
     ALTER SEQUENCE numbers_of_others OWNER TO authenticated;
@@ -197,6 +200,32 @@ pub(super) fn with_parameter(random: &mut Random) -> String {
         "INSERT INTO items VALUES ($1, 'bound')",
     ];
     (*random.pick(&list)).to_owned()
+}
+
+/// A statement to be prepared, most often about the table that others alter.
+pub(super) fn to_prepare(random: &mut Random) -> String {
+    let list = [
+        "SELECT * FROM shapes ORDER BY n",
+        "SELECT n FROM shapes WHERE n = $1",
+        "INSERT INTO shapes (n) VALUES ($1) RETURNING *",
+        "WITH all_shapes AS (SELECT * FROM shapes) SELECT count(*) FROM all_shapes",
+        "UPDATE shapes SET n = n + 1",
+        "SELECT $1::int + 1",
+        "SELECT id, name FROM items WHERE id = $1 ORDER BY name",
+        "INSERT INTO items VALUES ($1, 'bound')",
+    ];
+    (*random.pick(&list)).to_owned()
+}
+
+/// What the superuser does to that table.
+pub(super) fn alteration(random: &mut Random) -> &'static str {
+    let list: [&'static str; 4] = [
+        "ALTER TABLE shapes ADD IF NOT EXISTS m text",
+        "ALTER TABLE shapes DROP IF EXISTS m",
+        "ALTER TABLE shapes ALTER n TYPE bigint",
+        "ALTER TABLE shapes ALTER n TYPE int",
+    ];
+    *random.pick::<&'static str>(&list)
 }
 
 /// A text in quotes.

@@ -9,7 +9,7 @@ use pgusher_tests::request::{
 };
 use pgusher_tests::{Random, message};
 
-use super::sql::{Sql, literal, with_parameter};
+use super::sql::{Sql, literal, to_prepare, with_parameter};
 
 /// Names of prepared statements and portals; the empty one is the unnamed.
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
@@ -171,7 +171,12 @@ impl Writer {
         if self.random.one_in(3) {
             self.step(format!("Close statement {name:?}"), close_named(b'S', name));
         }
-        let sql = if self.random.one_in(2) { self.sql.any(&mut self.random) } else { with_parameter(&mut self.random) };
+        let sql = match self.random.one_in(2) {
+            true => self.sql.any(&mut self.random),
+            // Of the unnamed statement it is not noticed that its table was altered.
+            false if name.is_empty() => with_parameter(&mut self.random),
+            false => to_prepare(&mut self.random),
+        };
         self.parse(name, &sql);
         if self.random.one_in(2) {
             self.step(format!("Describe statement {name:?}"), describe_named(b'S', name));

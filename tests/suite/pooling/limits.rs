@@ -143,8 +143,9 @@ async fn a_server_goes_when_nobody_needed_it_for_long_and_when_it_is_old() {
 
         assert_eq!(alice.value("SHOW work_mem").await, "3MB", "{key}");
         run(&mut alice, "BEGIN").await;
-        let (held, sleep) = (alice.backend().await, "SELECT pg_sleep(0.7)");
-        run(&mut alice, sleep).await;
+        let held = alice.backend().await;
+        let another = session(&proxy, &database, "bob").await.backend().await;
+        stage.until_gone(another).await;
         assert_eq!(alice.backend().await, held, "{key}: a transaction keeps its server");
     }
 }

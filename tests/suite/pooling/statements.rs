@@ -8,18 +8,18 @@ use pgusher_tests::{Message, Proxy, Raw, Stage};
 use super::{Crowd, pool_of, run};
 
 /// Sends a batch with its Sync; returns the tags, and the SQLSTATE of an error or the values.
-async fn batch(client: &mut Raw, requests: &[Vec<u8>]) -> (String, Vec<String>) {
+pub(super) async fn batch(client: &mut Raw, requests: &[Vec<u8>]) -> (String, Vec<String>) {
     let answer = client.answers(&[requests.concat(), sync()].concat(), 1).await.remove(0);
     let error = answer.iter().find(|message| message.tag == b'E').map(Message::sqlstate);
     (Message::tags(&answer), error.map_or_else(|| Message::values(&answer), |code| vec![code]))
 }
 
 /// Executes a statement without parameters.
-fn call(name: &str) -> Vec<u8> {
+pub(super) fn call(name: &str) -> Vec<u8> {
     [bind_named("", name, &[]), execute()].concat()
 }
 
-async fn value_of(client: &mut Raw, name: &str) -> String {
+pub(super) async fn value_of(client: &mut Raw, name: &str) -> String {
     batch(client, &[call(name)]).await.1.concat()
 }
 
@@ -128,7 +128,7 @@ async fn names_are_taken_and_free_as_they_are_directly() {
 
 #[tokio::test]
 async fn the_unnamed_statement_lives_as_long_as_it_does_directly() {
-    let (one, call) = (parse_named("", "SELECT 1"), call(""));
+    let (one, call, call_named) = (parse_named("", "SELECT 1"), call(""), call);
     assert_dialogue(
         "prepared in one batch, run in the next",
         &[
@@ -136,6 +136,21 @@ async fn the_unnamed_statement_lives_as_long_as_it_does_directly() {
             (from_ref(&call), "2DCZ", "1"),
             (&[describe_named(b'S', ""), call.clone()], "tT2DCZ", "1"),
             (&[query("SELECT 3")], "TDCZ", "3"),
+        ],
+    )
+    .await;
+    assert_dialogue(
+        "left there by an error before the Parse of another",
+        &[
+            (from_ref(&one), "1Z", ""),
+            (&[call.clone(), call_named("nothing"), parse_named("", "SELECT 2")], "2DCEZ", "26000"),
+            (from_ref(&call), "2DCZ", "1"),
+            (&[call_named("nothing"), parse_named("", "SELECT 2"), parse_named("", "SELECT 3")], "EZ", "26000"),
+            (from_ref(&call), "2DCZ", "1"),
+            (&[parse_named("", "SELECT 2"), call_named("nothing"), parse_named("", "SELECT 3")], "1EZ", "26000"),
+            (from_ref(&call), "2DCZ", "2"),
+            (&[parse_named("", "SELECT nothing"), parse_named("", "SELECT 3")], "EZ", "42703"),
+            (from_ref(&call), "EZ", "26000"),
         ],
     )
     .await;

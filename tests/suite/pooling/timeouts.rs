@@ -3,11 +3,18 @@
 use pgusher_tests::request::{extended, flush, query};
 use pgusher_tests::{Message, Proxy, Raw, Stage};
 
-use super::run;
+use tokio_postgres::Client;
+
+use super::{copy_table, run};
 
 /// A proxy with one server and one limit of 300 ms.
 async fn limited(key: &str) -> Proxy {
-    let builder = Proxy::builder(Stage::get()).set("pool.default_pool_size", 1);
+    limited_pool(key, 1).await
+}
+
+/// The same with so many servers.
+async fn limited_pool(key: &str, size: usize) -> Proxy {
+    let builder = Proxy::builder(Stage::get()).set("pool.default_pool_size", size);
     builder.set(&format!("pool.{key}"), "300ms").start().await
 }
 
@@ -74,18 +81,55 @@ async fn a_client_that_begins_nothing_is_ended_after_client_idle_timeout() {
     assert_ended(&proxy, pinned, "57P05", "client_idle_timeout").await;
 }
 
-/// Each limit has its own standing; 700 ms in any other are no matter.
+/// A statement that works until it is let go.
+struct Work {
+    table: String,
+    sql: String,
+    lock: Client,
+}
+
+impl Work {
+    async fn new() -> Self {
+        let stage = Stage::get();
+        let (table, lock) = (copy_table(stage).await, stage.superuser().await);
+        lock.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).await.expect("a lock");
+        Self { sql: format!("SELECT count(*) FROM {table}"), table, lock }
+    }
+
+    async fn let_go(&self) {
+        self.lock.batch_execute("COMMIT").await.expect("the lock is released");
+    }
+}
+
+/// Waits until a session has been ended by the limit that began after this.
+async fn outlast(proxy: &Proxy, begin: Option<&str>) {
+    let mut other = proxy.session(&Stage::get().token("carol")).await;
+    if let Some(begin) = begin {
+        other.query(begin).await;
+    }
+    let end = other.until_end().await;
+    assert_eq!(end.last().and_then(|last| last.field(b'S')).as_deref(), Some("FATAL"), "{end:?}");
+}
+
+/// Each limit has its own standing; in any other its time may pass.
 #[tokio::test]
 async fn a_limit_is_for_what_it_says_and_for_nothing_else() {
-    let pause = "SELECT pg_sleep(0.7)";
-    for (key, requests) in [
-        ("idle_transaction_timeout", [pause, "BEGIN; SELECT pg_sleep(0.7)", "COMMIT"]),
-        ("client_idle_timeout", [pause, "BEGIN; SELECT pg_sleep(0.7)", "COMMIT"]),
-    ] {
-        let proxy = limited(key).await;
-        let (mut client, _) = session(&proxy).await;
-        for sql in requests {
-            assert!(Message::tags(&run(&mut client, sql).await).ends_with("CZ"), "{key}: {sql}");
+    let stage = Stage::get();
+    for (key, begin) in [("idle_transaction_timeout", Some("BEGIN")), ("client_idle_timeout", None)] {
+        let proxy = limited_pool(key, 2).await;
+        let works = [Work::new().await, Work::new().await];
+        let (mut client, backend) = session(&proxy).await;
+        // At once, so that the client stands in no other way between.
+        let requests = [query(&works[0].sql), query(format!("BEGIN; {}", works[1].sql)), query("COMMIT")];
+        client.send(&requests.concat()).await;
+        for work in works {
+            let waits = format!("wait_event_type = 'Lock' AND query ~ '{}'", work.table);
+            stage.until_backend(backend, &waits).await;
+            outlast(&proxy, begin).await;
+            work.let_go().await;
+        }
+        for tags in ["TDCZ", "CTDCZ", "CZ"] {
+            assert_eq!(Message::tags(&client.until_ready().await), tags, "{key}");
         }
     }
 }
@@ -93,9 +137,13 @@ async fn a_limit_is_for_what_it_says_and_for_nothing_else() {
 #[tokio::test]
 async fn a_client_that_waits_in_line_is_not_idle() {
     let (stage, proxy) = (Stage::get(), limited("client_idle_timeout").await);
-    let (mut holder, mut waiting) = (session(&proxy).await.0, proxy.session(&stage.token("bob")).await);
-    let wait = query("SELECT pg_sleep(0.7)");
-    holder.send(&wait).await;
-    let answers = waiting.answers(&query("SELECT 1"), 1).await;
-    assert_eq!(Message::tags(&answers[0]), "TDCZ");
+    let work = Work::new().await;
+    let (mut holder, backend) = session(&proxy).await;
+    holder.send(&query(&work.sql)).await;
+    stage.until_backend(backend, "wait_event_type = 'Lock'").await;
+    let mut waiting = proxy.session(&stage.token("bob")).await;
+    waiting.send(&query("SELECT 1")).await;
+    outlast(&proxy, None).await;
+    work.let_go().await;
+    assert_eq!(Message::tags(&waiting.until_ready().await), "TDCZ");
 }

@@ -6,9 +6,10 @@ use wire::frame::{Header, Tag, backend};
 use wire::lane::{Judge, Verdict};
 use wire::owed::{Answer, Owed};
 
-use super::{Broken, Link, Reported, Session, update};
+use super::{Broken, End, Link, Reported, Session, update};
 use crate::effect::{Cause, Change};
 use crate::remembered;
+use crate::statements::ResultChanged;
 
 /// How much of an error is looked at.
 const ERROR: usize = 1024;
@@ -19,6 +20,9 @@ const PARAMETER: usize = 8 * 1024;
 /// The SQLSTATE of "cached plan must not change result type", among others.
 const FEATURE_NOT_SUPPORTED: &[u8] = b"0A000";
 
+/// The SQLSTATE of "prepared statement … does not exist".
+const NO_SUCH_STATEMENT: &[u8] = b"26000";
+
 /// What the SQLSTATE begins with when a server is told to go (57P01 to 57P05).
 const GOING: &[u8] = b"57P";
 
@@ -27,8 +31,8 @@ pub(super) struct Down<'a> {
     pub(super) session: &'a mut Session,
     pub(super) link: &'a mut Link,
     pub(super) error_told: &'a mut bool,
-    /// What the server said of a request of ours that it refused.
-    pub(super) refused: Option<String>,
+    /// Why the session must end.
+    pub(super) end: Option<End>,
 }
 
 impl Judge for Down<'_> {
@@ -40,13 +44,15 @@ impl Judge for Down<'_> {
             backend::COMMAND_COMPLETE => remembered::TAG_HEAD,
             backend::PARAMETER_STATUS => PARAMETER,
             backend::ERROR_RESPONSE => ERROR,
+            // All of it is read that is asked for a part of.
+            backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION if self.session.statements.is_listening() => 1,
             _ => 0,
         }
     }
 
     fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
         // It is over. What comes behind a refusal must not pass for an answer to what was refused.
-        if self.refused.is_some() {
+        if self.end.is_some() {
             return Ok(Verdict::Hold);
         }
         let tag = header.tag;
@@ -65,7 +71,7 @@ impl Judge for Down<'_> {
             // Out of step, and then nobody knows whose answer it is.
             return Err(Broken::Tag(tag));
         }
-        *self.error_told = tag == backend::ERROR_RESPONSE && answer == Answer::Forward;
+        *self.error_told = tag == backend::ERROR_RESPONSE && answer != Answer::Swallow;
         match tag {
             backend::DATA_ROW => {}
             backend::COMMAND_COMPLETE if answer == Answer::Forward => self.completed(head),
@@ -75,10 +81,20 @@ impl Judge for Down<'_> {
             // What the session before listened to.
             backend::NOTIFICATION_RESPONSE if self.link.upkeep.is_switching() => return Ok(Verdict::Swallow),
             backend::ERROR_RESPONSE if ours && nothing => {}
-            backend::ERROR_RESPONSE => self.error(head, answer),
+            backend::ERROR_RESPONSE => return Ok(self.error(header, head, answer, patch)),
+            backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION | backend::NO_DATA => {
+                self.described(header, head)
+            }
             _ => {}
         }
         Ok(verdict(answer))
+    }
+
+    fn more(&mut self, body: &[u8]) {
+        let Session { statements, .. } = &mut *self.session;
+        if statements.hear_more(body, &mut self.link.lease.prepared) == Err(ResultChanged) {
+            self.end = Some(End::ResultChanged);
+        }
     }
 }
 
@@ -95,6 +111,10 @@ impl Down<'_> {
         match &change {
             Some(Change::Deallocate(Some(name))) => statements.deallocated(name, &mut lease.prepared),
             Some(Change::Deallocate(None) | Change::DiscardAll) => statements.deallocated_all(&mut lease.prepared),
+            // An error before it has made that forgotten which was expected.
+            None if command.starts_with(b"DEALLOCATE ALL") || command.starts_with(b"DISCARD ALL") => {
+                statements.deallocated_all(&mut lease.prepared);
+            }
             _ => {}
         }
         if command.starts_with(b"ROLLBACK") {
@@ -129,21 +149,41 @@ impl Down<'_> {
         Verdict::Forward
     }
 
-    fn error(&mut self, head: &[u8], answer: Answer) {
+    /// A server describes a statement, to us perhaps.
+    fn described(&mut self, header: Header, head: &[u8]) {
+        let Session { statements, .. } = &mut *self.session;
+        if statements.hear(header, head, &mut self.link.lease.prepared) == Err(ResultChanged) {
+            self.end = Some(End::ResultChanged);
+        }
+    }
+
+    fn error(&mut self, header: Header, head: &[u8], answer: Answer, patch: &mut Vec<u8>) -> Verdict {
         if self.owed.is_astray() {
             self.session.remembered.pin(Cause::Copy.into());
         }
-        let dropped = self.owed.dropped();
-        self.session.statements.dropped(dropped, &mut self.link.lease.prepared);
+        let (dropped, failed) = (self.owed.dropped(), self.owed.has_failed());
+        self.session.statements.dropped(dropped, failed, &mut self.link.lease.prepared);
         self.session.remembered.failed();
         let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
-        if answer != Answer::Forward && field(b'C').is_some_and(|code| code.starts_with(GOING)) {
+        match (answer, field(b'C')) {
+            (Answer::Refuse, Some(NO_SUCH_STATEMENT)) if head.len() == header.body as usize => {
+                patch.extend(self.session.statements.take_refusal());
+                return Verdict::Patch(header.frame_size() as usize);
+            }
+            (Answer::Forward | Answer::Refuse, code) => {
+                if code == Some(FEATURE_NOT_SUPPORTED) {
+                    self.session.statements.outdated();
+                }
+                return Verdict::Forward;
+            }
             // It says why it goes, and the next that is read is the end.
-        } else if answer != Answer::Forward {
-            self.refused = Some(String::from_utf8_lossy(field(b'M').unwrap_or_default()).into_owned());
-        } else if field(b'C') == Some(FEATURE_NOT_SUPPORTED) {
-            self.session.statements.outdated();
+            (_, Some(code)) if code.starts_with(GOING) => {}
+            _ => {
+                let reason = String::from_utf8_lossy(field(b'M').unwrap_or_default()).into_owned();
+                self.end = Some(End::IdentityLost(reason));
+            }
         }
+        Verdict::Swallow
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) enum End {
     ServerBroke(Broken),
     /// The session could not be set up on its server, or not again; what the server said.
     IdentityLost(String),
+    /// A statement was prepared again while the client's requests for it were on their way, and has another result than
+    /// the client knows.
+    ResultChanged,
 }
 
 /// What is not a message of the protocol.

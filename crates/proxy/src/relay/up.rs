@@ -85,7 +85,8 @@ impl Judge for Up<'_> {
 
     fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
         let tag = header.tag;
-        if self.session.terminated || self.owed.is_full() || self.link.upkeep.holds_back(self.owed) {
+        let waits = self.link.upkeep.holds_back(self.owed) || self.session.statements.is_waiting();
+        if self.session.terminated || self.owed.is_full() || waits {
             return Ok(Verdict::Hold);
         }
         if tag == frontend::TERMINATE {
@@ -95,13 +96,21 @@ impl Judge for Up<'_> {
             return Err(Broken::Tag(tag));
         }
         // What the server skips changes nothing.
-        let verdict = if self.owed.is_skipping() { Ok(Verdict::Forward) } else { self.request(header, head, patch) };
-        self.owed.sent(tag, Answer::Forward);
-        if tag == frontend::SYNC {
-            self.link.upkeep.synced();
-            self.session.statements.synced();
+        let skipped = self.owed.is_skipping();
+        let verdict = if skipped { Verdict::Forward } else { self.request(header, head, patch)? };
+        if verdict == Verdict::Hold {
+            return Ok(verdict);
         }
-        verdict
+        self.owed.sent(tag, Answer::Forward);
+        match tag {
+            frontend::SYNC => {
+                self.link.upkeep.synced();
+                self.session.statements.synced();
+            }
+            frontend::PARSE => self.session.statements.parsed(self.owed),
+            _ => {}
+        }
+        Ok(verdict)
     }
 
     fn more(&mut self, body: &[u8]) {
@@ -184,6 +193,9 @@ impl Up<'_> {
         let ours = sole.and_then(|name| self.session.statements.deallocate(&name, &mut way));
         let parsed = self.session.statements.parse(header, head, effects, &mut way);
         let verdict = parsed.map_err(|bad| (header.tag, bad))?;
+        if verdict == Verdict::Hold {
+            return Ok(verdict);
+        }
         if let Some(ours) = ours {
             message::parse(patch, "", &deallocation(&ours));
             return Ok(Verdict::Patch(Header::SIZE + head.len()));

@@ -1,7 +1,7 @@
 //! The frames that name a statement: where their names are, and how they are written.
 
 use upstream::Prepared;
-use wire::frame::{Header, frontend};
+use wire::frame::{Header, Tag};
 use wire::lane::Verdict;
 use wire::owed::Owed;
 
@@ -34,8 +34,9 @@ pub(super) fn rename(header: Header, before: &[u8], name: &[u8], ours: &str, pat
     Verdict::Patch(Header::SIZE + before.len() + name.len() + 1)
 }
 
-pub(super) fn close_frame(name: &str, out: &mut Vec<u8>) {
-    out.push(frontend::CLOSE.0);
+/// A Close or a Describe of a statement.
+pub(super) fn about(tag: Tag, name: &str, out: &mut Vec<u8>) {
+    out.push(tag.0);
     out.extend(length(1 + name.len() + 1));
     out.push(b'S');
     out.extend(name.as_bytes());

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use upstream::Prepared;
 use wire::frame::{Tag, frontend};
 
+use super::making::Question;
+use super::unnamed::Unnamed;
 use super::{Statements, kept_bytes};
 use crate::statement::Statement;
 
@@ -14,13 +16,13 @@ pub(super) enum Pending {
     /// Nothing.
     Nothing,
     /// The server makes this one, which the client has already, in the batch of this number.
-    Made(u64, u64),
+    Made(u64, u64, Option<Question>),
     /// The server closes this one, and the client keeps it.
     Closed(u64),
     /// The client prepares a statement.
-    Named(Box<[u8]>, u64),
-    /// The client prepares the unnamed statement.
-    Unnamed(u64),
+    Named(Box<[u8]>, u64, Option<Question>),
+    /// The client prepares the unnamed statement, which takes the place of this one.
+    Unnamed(u64, Option<Unnamed>),
     /// The client closes a statement, which the server had or not.
     Forgotten(Box<[u8]>, Arc<Statement>, bool),
     /// The client closes the unnamed statement.
@@ -43,21 +45,30 @@ impl Statements {
     pub(crate) fn answered(&mut self) {
         let answered = self.pending.pop_front();
         self.making -= usize::from(matches!(answered, Some(Pending::Made(..))));
-    }
-
-    /// An error left so many Parses and Closes undone.
-    pub(crate) fn dropped(&mut self, count: usize, server: &mut Prepared) {
-        let undone: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
-        for undone in undone.into_iter().rev() {
-            self.undo(undone, server);
+        match answered {
+            Some(Pending::Made(.., question) | Pending::Named(.., question)) => self.listen(question),
+            Some(Pending::Unnamed(_, before)) => self.unnamed_parsed(before),
+            _ => {}
         }
     }
 
-    fn undo(&mut self, pending: Pending, server: &mut Prepared) {
+    /// An error left so many Parses and Closes undone, of which the first has failed itself or was skipped like the others.
+    pub(crate) fn dropped(&mut self, count: usize, first_failed: bool, server: &mut Prepared) {
+        self.unanswered(server);
+        let undone: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
+        for (place, undone) in undone.into_iter().enumerate().rev() {
+            self.undo(undone, first_failed && place == 0, server);
+        }
+    }
+
+    fn undo(&mut self, pending: Pending, failed: bool, server: &mut Prepared) {
         match pending {
             Pending::Nothing => {}
-            Pending::Made(number, _) => {
+            Pending::Made(number, _, question) => {
                 self.making -= 1;
+                if let Some(question) = question {
+                    self.unasked(&question);
+                }
                 // Unless it is being made once more, in a later batch.
                 if !self.is_making(number) {
                     server.closed(number);
@@ -65,19 +76,14 @@ impl Statements {
                 }
             }
             Pending::Closed(number) => server.restored(number),
-            Pending::Named(name, number) => {
+            Pending::Named(name, number, _) => {
                 server.closed(number);
                 if self.named.get(&name).is_some_and(|statement| statement.number == number) {
                     let statement = self.named.remove(&name);
                     self.bytes -= statement.map_or(0, |statement| kept_bytes(&statement));
                 }
             }
-            Pending::Unnamed(number) => {
-                server.unnamed.take_if(|unnamed| *unnamed == number);
-                if self.unnamed.as_ref().is_some_and(|unnamed| unnamed.number == number) {
-                    self.replace_unnamed(None);
-                }
-            }
+            Pending::Unnamed(number, before) => self.unnamed_undone(number, before, failed, server),
             Pending::Forgotten(name, statement, there) => {
                 if there {
                     server.restored(statement.number);
@@ -91,14 +97,14 @@ impl Statements {
 
     /// Whether the server is making this one for us.
     fn is_making(&self, wanted: u64) -> bool {
-        let made = |pending: &Pending| matches!(pending, Pending::Made(number, _) if *number == wanted);
+        let made = |pending: &Pending| matches!(pending, Pending::Made(number, ..) if *number == wanted);
         self.making > 0 && self.pending.iter().any(made)
     }
 
     /// Whether this one may not be made after all, because of an error in an earlier batch.
     pub(super) fn is_uncertain(&self, wanted: u64) -> bool {
-        let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch) if *number == wanted && *batch < self.batch);
-        let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch) if *number == wanted && *batch == self.batch);
+        let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch < self.batch);
+        let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch == self.batch);
         self.making > 0 && self.pending.iter().any(earlier) && !self.pending.iter().any(now)
     }
 }

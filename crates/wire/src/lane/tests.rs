@@ -146,6 +146,48 @@ fn a_held_frame_waits_and_an_insertion_goes_before_it() {
     }
 }
 
+/// Holds a Query until told to let it go, and each time puts bytes before it.
+struct Holding {
+    patch: Vec<u8>,
+    holds: bool,
+}
+
+impl Judge for Holding {
+    type Error = BadLength;
+
+    fn peek(&self, _: Tag) -> usize {
+        1
+    }
+
+    fn judge(&mut self, header: Header, _: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, BadLength> {
+        assert!(patch.is_empty());
+        if header.tag != frontend::QUERY || !self.holds {
+            return Ok(Verdict::Forward);
+        }
+        patch.extend(&self.patch);
+        Ok(Verdict::Hold)
+    }
+}
+
+#[test]
+fn a_held_frame_waits_and_the_patch_goes_before_it() {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (first, second) = (frame(frontend::SYNC, b""), frame(frontend::QUERY, b"x\0"));
+    for size in [0, 1, 100, 2 * CHUNK] {
+        let (mut lane, mut output) = (Lane::default(), Vec::new());
+        let mut judge = Holding { patch: vec![0xee; size], holds: true };
+        assert!(lane.poll_fill(cx, &mut &[&first[..], &second].concat()[..]).is_ready());
+        for _ in 0..2 {
+            lane.scan_by(&mut judge).expect("no bad length");
+            assert!(lane.poll_drain(cx, &mut output).is_ready() && lane.has_unseen());
+        }
+        judge.holds = false;
+        lane.scan_by(&mut judge).expect("no bad length");
+        assert!(lane.poll_drain(cx, &mut output).is_ready() && lane.is_empty());
+        assert_eq!(output, [&first[..], &judge.patch, &judge.patch, &second].concat());
+    }
+}
+
 #[test]
 fn a_lane_whose_writer_is_stuck_stops_reading_at_its_buffer() {
     let cx = &mut Context::from_waker(Waker::noop());

@@ -255,3 +255,27 @@ fn a_copy_as_drivers_do_it_leaves_the_server_idle() {
         assert!(owed.is_idle(), "{trace}");
     }
 }
+
+#[test]
+fn a_request_made_to_fail_has_its_error_replaced_and_stays_in_step() {
+    let mut owed = Owed::default();
+    owed.sent(frontend::DESCRIBE, Answer::Refuse);
+    owed.sent(frontend::BIND, Answer::Forward);
+    owed.sent(frontend::EXECUTE, Answer::Forward);
+    owed.sent(frontend::SYNC, Answer::Forward);
+    assert_eq!(owed.received(backend::NOTICE_RESPONSE, None), Answer::Swallow);
+    assert_eq!(owed.received(backend::ERROR_RESPONSE, None), Answer::Refuse);
+    assert!(!owed.is_skipping() && !owed.is_settled());
+    assert_eq!(owed.received(backend::READY_FOR_QUERY, Some(b'I')), Answer::Forward);
+    assert!(owed.is_idle());
+}
+
+#[test]
+fn it_is_told_whether_the_first_of_what_is_dropped_has_failed_itself() {
+    for (requests, count, failed) in [(">P >B >P >S", 2, true), (">B >P >C >S", 2, false), (">S >E >P >S", 1, false)] {
+        let mut owed = Owed::default();
+        play(&mut owed, requests);
+        play(&mut owed, if requests.starts_with(">S") { "<ZI <E" } else { "<E" });
+        assert_eq!((owed.dropped(), owed.has_failed()), (count, failed), "{requests}");
+    }
+}

@@ -1,0 +1,259 @@
+//! What a server is asked besides what the client asks: to make a statement that it lacks, to close one, to describe one.
+//!
+//! A statement that is made again may turn out to have another result than the client knows, because something was
+//! altered. Most often nothing was, and the client's own requests go in the same flight: if the answer is then another
+//! than it should be, the session ends before the client sees any of it. That somebody comes upon such a statement raises
+//! a doubt about all others: each is then asked for first, and the client's requests wait for the answer, until a server
+//! has agreed. So what was altered costs one session or a few, and the others get Postgres's own refusal, and nothing of
+//! theirs is run.
+
+use std::sync::Arc;
+
+use upstream::Prepared;
+use wire::frame::{Header, frontend};
+use wire::lane::Verdict;
+use wire::message;
+use wire::owed::Answer;
+
+use super::description::Listener;
+use super::frames::{about, length};
+use super::pending::Pending;
+use super::{Statements, Way};
+use crate::effect::is_planned;
+use crate::error::result_changed;
+use crate::statement::{Kept, Statement};
+
+/// A Describe of ours behind a Parse.
+#[derive(Debug)]
+pub(super) struct Question {
+    statement: Arc<Statement>,
+    asker: Asker,
+    /// How many doubts there were when it was sent.
+    doubts: u64,
+}
+
+/// Who asks.
+#[derive(Debug)]
+enum Asker {
+    /// The client prepares the statement under this name.
+    Client(Box<[u8]>),
+    /// We make it again, and the client's requests for it are on their way.
+    Maker,
+    /// We make it again, and the client's requests wait.
+    Doubter,
+}
+
+/// What keeps the client's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Doubt {
+    #[default]
+    None,
+    /// The question has not been answered.
+    Open,
+    /// The statement of this number is not what the client knows.
+    Confirmed(u64),
+}
+
+/// The answer to a question was another than it should be, and the client's requests are on their way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ResultChanged;
+
+impl Statements {
+    /// Has the server make a statement that it lacks, before the client's frame that is about it. Returns what becomes of
+    /// that, where it is not to be sent for this statement.
+    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, way: &mut Way<'_>) -> Option<Verdict> {
+        let number = statement.number;
+        if self.doubt == Doubt::Confirmed(number) {
+            self.doubt = Doubt::None;
+            return Some(self.refuse(way));
+        }
+        let there = way.server.uses(number);
+        let is_right = there && !way.server.is_spoiled(number) && !self.is_uncertain(number);
+        let kept = statement.kept.get().filter(|_| !is_right)?;
+        if there {
+            self.close_on_server(number, way);
+        }
+        self.make_room(number, way);
+        let asker = if statement.is_in_doubt(&self.registry) { Asker::Doubter } else { Asker::Maker };
+        let question = statement.description.get().map(|_| self.question(statement, asker));
+        let waits = matches!(&question, Some(Question { asker: Asker::Doubter, .. }));
+        self.make(statement, kept, question, way);
+        waits.then(|| {
+            message::flush(way.patch);
+            self.doubt = Doubt::Open;
+            Verdict::Hold
+        })
+    }
+
+    pub(super) fn ensure_unnamed(&mut self, way: &mut Way<'_>) -> Verdict {
+        let number = self.unnamed.as_ref().map(|unnamed| unnamed.number);
+        if way.server.unnamed == number && !number.is_some_and(|number| self.is_uncertain(number)) {
+            return Verdict::Forward;
+        }
+        match self.unnamed.take() {
+            Some(unnamed) => {
+                if let Some(content) = &unnamed.content {
+                    self.send_parse("", [content, &[]], unnamed.number, None, way);
+                    way.server.unnamed = number;
+                }
+                self.unnamed = Some(unnamed);
+            }
+            // Another client's: to this one there is none.
+            None => {
+                about(frontend::CLOSE, "", way.patch);
+                way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
+                self.pending.push_back(Pending::UnnamedForgotten);
+                way.server.unnamed = None;
+            }
+        }
+        Verdict::Patch(0)
+    }
+
+    /// Makes a statement again. Its parameters have the types that the client was told.
+    fn make(&mut self, statement: &Statement, kept: &Kept, question: Option<Question>, way: &mut Way<'_>) {
+        let types = statement.description.get().map(|description| &*description.parameters);
+        let content = match types {
+            Some(types) => [kept.query(), types],
+            None => [&*kept.content, &[]],
+        };
+        let asks = question.is_some();
+        self.send_parse(&statement.name, content, statement.number, question, way);
+        if asks {
+            about(frontend::DESCRIBE, &statement.name, way.patch);
+            way.owed.sent(frontend::DESCRIBE, Answer::SwallowSuccess);
+        }
+    }
+
+    /// A Parse with this behind the name.
+    pub(super) fn send_parse(
+        &mut self,
+        name: &str,
+        content: [&[u8]; 2],
+        number: u64,
+        question: Option<Question>,
+        way: &mut Way<'_>,
+    ) {
+        way.patch.push(frontend::PARSE.0);
+        way.patch.extend(length(name.len() + 1 + content[0].len() + content[1].len()));
+        way.patch.extend(name.as_bytes());
+        way.patch.push(0);
+        content.iter().for_each(|part| way.patch.extend(*part));
+        way.owed.sent(frontend::PARSE, Answer::SwallowSuccess);
+        self.pending.push_back(Pending::Made(number, self.batch, question));
+        self.making += 1;
+    }
+
+    pub(super) fn make_room(&mut self, number: u64, way: &mut Way<'_>) {
+        if let Some(oldest) = way.server.made(number) {
+            self.close_on_server(oldest, way);
+        }
+    }
+
+    pub(super) fn close_on_server(&mut self, number: u64, way: &mut Way<'_>) {
+        about(frontend::CLOSE, &self.registry.name(number), way.patch);
+        way.owed.sent(frontend::CLOSE, Answer::SwallowSuccess);
+        self.pending.push_back(Pending::Closed(number));
+    }
+
+    /// Has the server fail in the place of the client's request: it skips that, and what is behind it.
+    fn refuse(&mut self, way: &mut Way<'_>) -> Verdict {
+        self.refusal = result_changed();
+        about(frontend::DESCRIBE, &self.registry.name(self.registry.next()), way.patch);
+        way.owed.sent(frontend::DESCRIBE, Answer::Refuse);
+        Verdict::Patch(0)
+    }
+
+    /// It was a Describe: Postgres tells the types of the parameters before it refuses.
+    pub(super) fn describe_first(&mut self, statement: &Statement) {
+        if let Some(description) = statement.description.get().filter(|_| !self.refusal.is_empty()) {
+            self.refusal.splice(0..0, description.parameter_description());
+        }
+    }
+
+    /// What the client is told in the place of the server's error.
+    pub(crate) fn take_refusal(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.refusal)
+    }
+
+    /// The client prepares a statement under this name: what is to be asked behind its Parse.
+    pub(super) fn question_of_client(&self, name: &[u8], statement: &Arc<Statement>) -> Option<Question> {
+        let kept = statement.kept.get()?;
+        is_planned(kept.query()).then(|| self.question(statement, Asker::Client(name.into())))
+    }
+
+    fn question(&self, statement: &Arc<Statement>, asker: Asker) -> Question {
+        Question { statement: statement.clone(), asker, doubts: self.registry.doubts() }
+    }
+
+    /// Whether the client's requests wait for an answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.doubt == Doubt::Open
+    }
+
+    /// Whether the description that comes next is for us.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// The server answers to a question of ours: a frame of a description, of which this is the beginning.
+    pub(crate) fn hear(&mut self, header: Header, head: &[u8], server: &mut Prepared) -> Result<(), ResultChanged> {
+        if let Some((_, listener)) = &mut self.heard {
+            listener.begin(header, head);
+        }
+        self.heard_all(server)
+    }
+
+    /// More of that frame.
+    pub(crate) fn hear_more(&mut self, body: &[u8], server: &mut Prepared) -> Result<(), ResultChanged> {
+        if let Some((_, listener)) = self.heard.as_mut().filter(|(_, listener)| listener.is_within()) {
+            listener.read(body);
+        }
+        self.heard_all(server)
+    }
+
+    fn heard_all(&mut self, server: &mut Prepared) -> Result<(), ResultChanged> {
+        let Some((question, listener)) = self.heard.take_if(|(_, listener)| listener.is_done()) else { return Ok(()) };
+        let (Question { statement, asker, doubts }, told) = (question, listener.finish());
+        let number = statement.number;
+        let agrees = *statement.description.get_or_init(|| told.clone()) == told;
+        if agrees {
+            statement.agreed(doubts);
+        } else {
+            server.spoil(number);
+            self.registry.doubt();
+        }
+        match asker {
+            Asker::Client(name) if !agrees => {
+                let new = self.registry.renew(&self.identity, &statement, told);
+                new.agreed(self.registry.doubts());
+                if let Some(held) = self.named.get_mut(&name).filter(|held| held.number == number) {
+                    *held = new;
+                }
+            }
+            Asker::Maker if !agrees => return Err(ResultChanged),
+            Asker::Doubter => self.doubt = if agrees { Doubt::None } else { Doubt::Confirmed(number) },
+            Asker::Client(_) | Asker::Maker => {}
+        }
+        Ok(())
+    }
+
+    /// The Parse was answered behind which this was asked.
+    pub(super) fn listen(&mut self, question: Option<Question>) {
+        self.heard = question.map(|question| (question, Listener::default()));
+    }
+
+    /// An error came in the place of an answer.
+    pub(super) fn unanswered(&mut self, server: &mut Prepared) {
+        if let Some((question, _)) = self.heard.take() {
+            server.spoil(question.statement.number);
+            self.unasked(&question);
+        }
+    }
+
+    /// The Parse failed behind which this was asked.
+    pub(super) fn unasked(&mut self, question: &Question) {
+        if matches!(question.asker, Asker::Doubter) {
+            self.doubt = Doubt::None;
+        }
+    }
+}
