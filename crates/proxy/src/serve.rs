@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
-use upstream::{Parameters, Server, Startup};
+use upstream::{ClaimsMode, Parameters, Server, Startup};
 
 use crate::config::{Config, Databases};
 use crate::listener::Listener;
@@ -123,18 +123,21 @@ async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
     if let Some(unready) = proxy.verifier.ready().await.into_iter().next() {
         return Err(StartError::Issuer { provider: unready.provider, cause: unready.error.to_string() });
     }
-    let database = match &proxy.upstream.databases {
-        Databases::Named(names) => names.first().map_or(ANY_DATABASE, String::as_str),
-        Databases::Any => ANY_DATABASE,
+    let (databases, claims): (Vec<_>, _) = match &proxy.upstream.databases {
+        Databases::Named(names) => (names.iter().map(String::as_str).collect(), &proxy.claims),
+        // It need not be one that is prepared for claims.
+        Databases::Any => (vec![ANY_DATABASE], &ClaimsMode::Claims),
     };
-    for (role, login) in proxy.roles() {
-        let parameters = Parameters::default();
-        let startup = Startup { database, role, settings: &proxy.upstream.settings, parameters: &parameters };
-        match Server::open(&proxy.upstream.connect, login, &startup).await {
-            Ok(server) => server.terminate().await,
-            // It is there, and would have let us in elsewhere.
-            Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
-            Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),
+    let (settings, parameters) = (&proxy.upstream.settings, &Parameters::default());
+    for database in databases {
+        for (role, login) in proxy.roles() {
+            let startup = Startup { database, role, settings, parameters, claims };
+            match Server::open(&proxy.upstream.connect, login, &startup).await {
+                Ok(server) => server.terminate().await,
+                // It is there, and would have let us in elsewhere.
+                Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
+                Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),
+            }
         }
     }
     Ok(())
