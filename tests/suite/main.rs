@@ -28,6 +28,7 @@ mod refusals;
 mod relay;
 mod resets;
 mod roles;
+mod session_jwt;
 mod shutdown;
 mod sslmode;
 mod startup;
