@@ -227,8 +227,7 @@ async fn what_a_named_database_lacks_is_told_at_start() {
     for (claims, expected) in
         [("mode = \"auto\"", "there is no claims.secret_file"), (MODE, "does not have the extension pg_session_jwt")]
     {
-        let databases = format!("[\"{with_schema}\"]");
-        let mut proxy = Proxy::builder(stage).claims(claims).set("upstream.databases", databases).spawn().await;
+        let mut proxy = Proxy::builder(stage).claims(claims).set("upstream.databases", &with_schema).spawn().await;
         proxy.logs(expected).await;
         assert_ne!(proxy.exit_code().await, Some(0));
     }
