@@ -35,7 +35,8 @@ pub struct ProxyBuilder<'a> {
     tls: bool,
     socket: bool,
     anonymous: bool,
-    signed: bool,
+    /// The table `claims`, if it is not to be mode `signed` with the stage's secret.
+    claims: Option<String>,
 }
 
 impl Proxy {
@@ -53,7 +54,7 @@ impl Proxy {
             tls: false,
             socket: false,
             anonymous: true,
-            signed: true,
+            claims: None,
         }
     }
 
@@ -192,8 +193,14 @@ impl ProxyBuilder<'_> {
 
     /// With claims as `request.jwt.claims`, in mode `claims`.
     #[must_use]
-    pub fn plain_claims(mut self) -> Self {
-        self.signed = false;
+    pub fn plain_claims(self) -> Self {
+        self.claims(PLAIN_CLAIMS)
+    }
+
+    /// With this in the table `claims`.
+    #[must_use]
+    pub fn claims(mut self, toml: &str) -> Self {
+        self.claims = Some(toml.to_owned());
         self
     }
 
@@ -266,7 +273,7 @@ format = "json"
 level = "debug"
 {tls}{tables}"#,
             port = stage.postgres_port(),
-            claims = if self.signed { signed } else { PLAIN_CLAIMS },
+            claims = self.claims.as_ref().unwrap_or(signed),
             roles = roles.concat(),
             issuer = stage.issuer.url(),
             anonymous = if self.anonymous { "[anonymous]\nrole = \"anonymous\"" } else { "" },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgusher::demo::database;
 use tokio::net::TcpStream;
-use upstream::{Address, ConnectConfig, Login, Parameters, Password, Server, Settings, Startup, Tls};
+use upstream::{Address, ClaimsMode, ConnectConfig, Login, Parameters, Password, Server, Settings, Startup, Tls};
 
 use crate::proxy::Proxy;
 use crate::raw::{Message, Raw};
@@ -146,7 +146,13 @@ impl Stage {
             login_timeout: Duration::from_secs(30),
         };
         let (settings, parameters) = (Settings::default(), Parameters::default());
-        let startup = Startup { database, role: "authenticated", settings: &settings, parameters: &parameters };
+        let startup = Startup {
+            database,
+            role: "authenticated",
+            settings: &settings,
+            parameters: &parameters,
+            claims: &ClaimsMode::Claims,
+        };
         let server = Server::open(&config, &login, &startup).await;
         Raw::over(server.expect("Postgres lets us in").stream)
     }

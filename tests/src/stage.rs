@@ -41,6 +41,9 @@ const TLS: [(&str, &str); 4] = [
     ("ssl_ca_file", "../ca.crt"),
 ];
 
+/// What does the work of the extension pg_session_jwt where Postgres does not have it.
+const STAND_IN: &str = include_str!("../stand_in/pg_session_jwt.sql");
+
 /// The roles that are served, each by a login `pgusher_<role>`.
 pub(crate) const ROLES: [&str; 2] = ["authenticated", "anonymous"];
 
@@ -190,6 +193,20 @@ impl Stage {
         key.expect("a key");
         let grant = "GRANT EXECUTE ON FUNCTION auth.pgusher_init TO authenticated, anonymous";
         superuser.batch_execute(grant).await.expect("a grant");
+        (name, superuser)
+    }
+
+    /// A database of a test's own with the extension pg_session_jwt, or its stand-in where Postgres does not have it, and
+    /// with the demo's tables.
+    pub async fn session_jwt_database(&self) -> (String, Client) {
+        let (name, superuser) = self.bare_database().await;
+        let available = "SELECT FROM pg_available_extensions WHERE name = 'pg_session_jwt'";
+        let real = superuser.query_opt(available, &[]).await.expect("an answer").is_some();
+        let script = if real { "CREATE EXTENSION pg_session_jwt" } else { STAND_IN };
+        superuser.batch_execute(script).await.expect("the extension");
+        let grant = "GRANT USAGE ON SCHEMA auth TO authenticated, anonymous";
+        superuser.batch_execute(grant).await.expect("a grant");
+        superuser.batch_execute(database::TABLES).await.expect("the tables");
         (name, superuser)
     }
 

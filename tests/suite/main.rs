@@ -33,6 +33,7 @@ mod resets;
 mod roles;
 mod safety;
 mod same_role;
+mod session_jwt;
 mod setup;
 mod shutdown;
 mod sslmode;

@@ -89,7 +89,8 @@ async fn a_login_comes_with_its_role_set() {
     let config = configuration(stage);
     let login = &config.roles["authenticated"];
 
-    let client = owner::connect_as("authenticated", login, "neondb", &config.upstream).await.expect("a session");
+    let client = owner::connect_as("authenticated", login, "neondb", &config.upstream, &config.claims).await;
+    let client = client.expect("a session");
 
     let who = value(&client, "SELECT current_user || ' ' || session_user").await;
     assert_eq!(who, "authenticated pgusher_authenticated");

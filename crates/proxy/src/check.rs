@@ -171,7 +171,7 @@ impl Audit<'_> {
     }
 
     async fn enter_as(&self, role: &str, login: &Login, database: &str) -> Result<Client, OwnerError> {
-        connect_as(role, login, database, &self.config.upstream).await
+        connect_as(role, login, database, &self.config.upstream, &self.config.claims).await
     }
 
     fn hinder(&mut self, what: String, why: String) {

@@ -15,6 +15,7 @@ mod pins;
 mod reader;
 mod word;
 
+pub(crate) use change::is_of_claims;
 pub use fuzz::fuzz_effects;
 pub(crate) use pins::{Cause, Counts, Pins};
 pub(crate) use reader::Reader;

@@ -209,7 +209,8 @@ async fn look_at(
     let looking = async {
         let mut client = Err("there is no role".to_owned());
         for (role, login) in proxy.roles() {
-            client = connect_as(role, login, database, &proxy.upstream).await.map_err(|error| error.to_string());
+            let connected = connect_as(role, login, database, &proxy.upstream, &proxy.claims).await;
+            client = connected.map_err(|error| error.to_string());
             if client.is_ok() {
                 break;
             }

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
-use upstream::{Login, Parameters, Server, Settings, Startup, TlsSetupError};
+use upstream::{ClaimsMode, Login, Parameters, Server, Settings, Startup, TlsSetupError};
 
 use crate::config::Upstream;
 use logged_in::LoggedIn;
@@ -55,19 +55,37 @@ pub async fn connect(owner: &Owner, on_notice: impl FnMut(DbError) + Send + 'sta
     // Whatever the owner made a default of its sessions, `role` among it, these run as the owner.
     let settings = Settings::default();
     let parameters = Parameters::default();
-    let startup =
-        Startup { database: &owner.database, role: &login.user, settings: &settings, parameters: &parameters };
+    let startup = Startup {
+        database: &owner.database,
+        role: &login.user,
+        settings: &settings,
+        parameters: &parameters,
+        claims: &ClaimsMode::Claims,
+    };
     open(&owner.connect, login, &startup, on_notice).await
 }
 
-/// Connects as the login of a served role, with that role set: what a session of the proxy has, less its claims.
+/// Connects as the login of a served role, with that role set: what a session of the proxy has, less its claims. One that
+/// cannot be told of claims there is let in all the same: it is what an audit wants to look at.
 ///
 /// # Errors
 /// [`OwnerError`] says who was wrong.
-pub async fn connect_as(role: &str, login: &Login, database: &str, upstream: &Upstream) -> Result<Client, OwnerError> {
+pub async fn connect_as(
+    role: &str,
+    login: &Login,
+    database: &str,
+    upstream: &Upstream,
+    claims: &ClaimsMode,
+) -> Result<Client, OwnerError> {
     let parameters = Parameters::default();
-    let startup = Startup { database, role, settings: &upstream.settings, parameters: &parameters };
-    open(&upstream.connect, login, &startup, |_| {}).await
+    let startup = Startup { database, role, settings: &upstream.settings, parameters: &parameters, claims };
+    match open(&upstream.connect, login, &startup, |_| {}).await {
+        Err(OwnerError::Login { cause, .. }) if matches!(*cause, upstream::Error::Means(_)) => {
+            let startup = Startup { claims: &ClaimsMode::Claims, ..startup };
+            open(&upstream.connect, login, &startup, |_| {}).await
+        }
+        opened => opened,
+    }
 }
 
 async fn open(

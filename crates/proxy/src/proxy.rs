@@ -66,7 +66,8 @@ impl Proxy {
         let (verifier, renewal) =
             Verifier::new(&config.providers).expect("Config::load has had every provider checked by the verifier");
         let Upstream { connect, settings, .. } = &config.upstream;
-        let pools = Pools::new(config.pool.servers, connect.clone(), settings.clone(), log_server);
+        let (connect, settings, claims) = (connect.clone(), settings.clone(), config.claims.clone());
+        let pools = Pools::new(config.pool.servers, connect, settings, claims, log_server);
         let Pool { max_client_conn, max_identity_conn, .. } = config.pool;
         let guard = Guard::new(&config);
         let proxy = Self {
@@ -121,6 +122,7 @@ fn log_server(event: Event<'_>) {
                 warn!(database, role, "the database has what outlives DISCARD ALL: servers keep their identity");
             }
         }
+        Happened::Settled { mode } => info!(database, role, mode, "claims mode \"auto\": the database has decided"),
         Happened::Failed(error) => warn!(database, role, %error, "no server connection"),
         Happened::Lost { pid } => info!(database, role, backend = pid, "an idle server connection ended"),
     }

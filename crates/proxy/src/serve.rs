@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
-use upstream::{Parameters, Server, Startup};
+use upstream::{ClaimsMode, Parameters, Server, Startup};
 
 use crate::admin;
 use crate::config::{Config, Databases};
@@ -159,15 +159,18 @@ async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
     if let Some(unready) = proxy.verifier.ready().await.into_iter().next() {
         return Err(StartError::Issuer { provider: unready.provider, cause: unready.error.to_string() });
     }
-    let database = proxy.upstream.databases.known().next().expect("at least one is known");
-    for (role, login) in proxy.roles() {
-        let parameters = Parameters::default();
-        let startup = Startup { database, role, settings: &proxy.upstream.settings, parameters: &parameters };
-        match Server::open(&proxy.upstream.connect, login, &startup).await {
-            Ok(server) => server.terminate().await,
-            // It is there, and would have let us in elsewhere.
-            Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
-            Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),
+    // One that is not named need not be prepared for claims.
+    let claims = if let Databases::Named(_) = &proxy.upstream.databases { &proxy.claims } else { &ClaimsMode::Claims };
+    let (settings, parameters) = (&proxy.upstream.settings, &Parameters::default());
+    for database in proxy.upstream.databases.known() {
+        for (role, login) in proxy.roles() {
+            let startup = Startup { database, role, settings, parameters, claims };
+            match Server::open(&proxy.upstream.connect, login, &startup).await {
+                Ok(server) => server.terminate().await,
+                // It is there, and would have let us in elsewhere.
+                Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
+                Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),
+            }
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ impl<'a> Tenancy<'a> {
     /// The claims cannot be told.
     pub(crate) fn init(&self, lease: &Lease) -> Result<Arc<SessionInit>, upstream::Error> {
         let claims = self.identity.claims().zip(last_moment(&self.identity, self.proxy));
-        let claims = claims.map(|(json, expires)| Claims { mode: &self.proxy.claims, json, expires });
+        let claims = claims.map(|(json, expires)| Claims { json, expires });
         SessionInit::new(claims.as_ref(), self.startup.clone(), lease.backend()).map(Arc::new)
     }
 

@@ -14,7 +14,7 @@
 use upstream::{DefaultAccess, Flight, Part, SessionInit};
 use wire::owed::{Owed, TxStatus};
 
-use crate::effect::Change;
+use crate::effect::{Change, is_of_claims};
 
 /// What a client's statements left of its claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,9 +98,7 @@ impl Upkeep {
                 self.lose(Claims::LostWithEpoch, [], init);
             }
             Some(Change::ResetAll) => self.lose(Claims::Lost, init.startup(), init),
-            Some(Change::Reset { name }) if name.starts_with(b"pgusher.") || name.starts_with(b"request.") => {
-                self.lose(Claims::LostWithEpoch, [], init);
-            }
+            Some(Change::Reset { name }) if is_of_claims(name) => self.lose(Claims::LostWithEpoch, [], init),
             Some(Change::Reset { name }) => {
                 self.lose(Claims::Kept, init.startup().filter(|set| set.as_bytes() == &**name), init);
             }

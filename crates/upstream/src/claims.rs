@@ -10,20 +10,23 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::{hmac, rand};
 
-/// Which way the claims are set.
+/// Which way the claims are to be set. What comes of it on a server are its [`Means`](crate::Means).
 #[derive(Clone, Debug)]
 pub enum ClaimsMode {
     /// Signed, and verified in the database by `auth.pgusher_init` and its readers.
     Signed(Signer),
     /// As `request.jwt.claims`, which anyone with SQL can change.
     Claims,
+    /// Signed, and verified in the database by the extension `pg_session_jwt`.
+    SessionJwt,
+    /// By the extension where the database has it. Else signed, where it has `auth.pgusher_init`; for that a secret is
+    /// needed.
+    Auto(Option<Signer>),
 }
 
-/// The claims of one identity, for one server connection.
+/// The claims of one identity.
 #[derive(Clone, Copy, Debug)]
 pub struct Claims<'a> {
-    /// How to set them.
-    pub mode: &'a ClaimsMode,
     /// The payload: a JSON object in ASCII.
     pub json: &'a str,
     /// When they stop to hold, in Unix seconds.

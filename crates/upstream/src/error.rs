@@ -51,6 +51,9 @@ pub enum Error {
     /// The claims are not what session init carries: a JSON object in ASCII.
     #[error("the claims are not a JSON object in ASCII")]
     Claims,
+    /// The database has nothing that could take claims in the way that the configuration asks for.
+    #[error(transparent)]
+    Means(#[from] MeansError),
 }
 
 impl Error {
@@ -120,6 +123,29 @@ pub enum TlsError {
     /// The configured host cannot be the name in a certificate.
     #[error("\"{0}\" cannot be the name in a certificate")]
     Name(String),
+}
+
+/// Why claims cannot reach a database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MeansError {
+    /// It does not have the extension.
+    #[error("claims mode \"pg_session_jwt\": the database does not have the extension pg_session_jwt")]
+    NoExtension,
+    /// It has one of which nobody knows how it behaves.
+    #[error("claims mode \"pg_session_jwt\": version {0} of the extension is not supported; 0.3 to 0.5 are")]
+    Version(String),
+    /// It was told a key and has another, or none.
+    #[error("claims mode \"pg_session_jwt\": the extension did not take the key of the startup packet")]
+    KeyNotTaken,
+    /// It has neither the extension nor the schema.
+    #[error("claims mode \"auto\": the database has neither the extension pg_session_jwt nor pgusher's schema auth")]
+    Nothing,
+    /// It has the schema, but there is no secret to sign with.
+    #[error(
+        "claims mode \"auto\": the database has pgusher's schema auth, for which claims are signed, and there is no \
+         claims.secret_file"
+    )]
+    NoSecret,
 }
 
 /// A way of authentication that the server asked for and that is refused.

@@ -22,8 +22,9 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use wire::frame::{Tag, frontend as tag};
 
-use crate::claims::{Claims, ClaimsMode, Epoch, hex, random};
+use crate::claims::{Claims, Epoch, hex, random};
 use crate::error::Error;
+use crate::means::Means;
 use crate::parameters::Parameters;
 
 /// The type of every parameter, `text` in `pg_type`.
@@ -44,12 +45,14 @@ pub enum DefaultAccess {
 }
 
 /// The backend that an init is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backend {
+#[derive(Clone, Copy, Debug)]
+pub struct Backend<'a> {
     /// Its process id.
     pub pid: i32,
     /// Whether it is one of a standby, which can write nothing.
     pub standby: bool,
+    /// How it is told whose session it is.
+    pub means: &'a Means,
 }
 
 /// The init of one session on one server connection. After a reset of the session the same is sent again.
@@ -57,6 +60,8 @@ pub struct Backend {
 pub struct SessionInit {
     name: String,
     claims: Option<Call>,
+    /// Whether they are somebody's. To be nobody may take a call too.
+    identified: bool,
     startup: Arc<Parameters>,
     /// Whether the claims are written somewhere, and so fail in a read-only transaction.
     writes: bool,
@@ -93,14 +98,18 @@ impl SessionInit {
     ///
     /// # Errors
     /// [`Error::Claims`] for claims that are no JSON object in ASCII.
-    pub fn new(claims: Option<&Claims<'_>>, startup: Arc<Parameters>, backend: Backend) -> Result<Self, Error> {
+    pub fn new(claims: Option<&Claims<'_>>, startup: Arc<Parameters>, backend: Backend<'_>) -> Result<Self, Error> {
         if claims.is_some_and(|claims| !claims.json.is_ascii() || !claims.json.starts_with('{')) {
             return Err(Error::Claims);
         }
         Ok(Self {
             name: format!("pgusher_{}", hex(&random::<8>())),
-            writes: claims.is_some_and(|claims| matches!(claims.mode, ClaimsMode::Signed(_))) && !backend.standby,
-            claims: claims.map(|claims| call_for_claims(claims, backend)),
+            writes: claims.is_some() && matches!(backend.means, Means::Signed(_)) && !backend.standby,
+            identified: claims.is_some(),
+            claims: match claims {
+                Some(claims) => Some(call_for_claims(claims, backend)?),
+                None => call_for_nobody(backend),
+            },
             startup,
         })
     }
@@ -108,7 +117,7 @@ impl SessionInit {
     /// Whether there are claims to keep.
     #[must_use]
     pub fn has_claims(&self) -> bool {
-        self.claims.is_some()
+        self.identified
     }
 
     /// The names of what the client set in its startup packet.
@@ -129,19 +138,30 @@ impl SessionInit {
     }
 }
 
-fn call_for_claims(claims: &Claims<'_>, backend: Backend) -> Call {
-    match claims.mode {
-        ClaimsMode::Signed(signer) => {
+fn call_for_claims(claims: &Claims<'_>, backend: Backend<'_>) -> Result<Call, Error> {
+    Ok(match backend.means {
+        Means::Signed(signer) => {
             let epoch = if backend.standby { Epoch::Pid(backend.pid) } else { Epoch::draw() };
             let values = vec![signer.claims(epoch, claims.expires, claims.json), signer.proof(epoch, backend.pid)];
             Call { sql: "SELECT auth.pgusher_init($1, $2)".to_owned(), values }
         }
         // The comparison keeps the claims from coming back as the result.
-        ClaimsMode::Claims => Call {
+        Means::Claims => Call {
             sql: "SELECT pg_catalog.set_config('request.jwt.claims', $1, false) IS NULL".to_owned(),
             values: vec![claims.json.to_owned()],
         },
-    }
+        Means::SessionJwt(key) => {
+            Call { sql: "SELECT auth.jwt_session_init($1)".to_owned(), values: vec![key.token(claims)?] }
+        }
+    })
+}
+
+/// The extension keeps the last token that it took, and takes that again without a look at its number or its expiry: who
+/// knows it could set it. So even nobody has a token, which takes its place and then goes.
+fn call_for_nobody(backend: Backend<'_>) -> Option<Call> {
+    let Means::SessionJwt(key) = backend.means else { return None };
+    let reset = "pg_catalog.set_config('pg_session_jwt.jwt', NULL, false) IS NULL";
+    Some(Call { sql: format!("SELECT auth.jwt_session_init($1), {reset}"), values: vec![key.nobody()] })
 }
 
 /// The flight between two sessions: `reset` does away with the one before, `init` begins the new one, and `settings`
@@ -256,24 +276,31 @@ fn parse(name: &str, sql: &[u8], parameters: usize, out: &mut BytesMut) {
 mod tests {
     use super::*;
     use crate::claims::Signer;
+    use crate::session_jwt::SessionKey;
     use wire::frame::Header;
 
     fn claims_alone() -> Part {
         Part { claims: true, startup: Vec::new() }
     }
 
-    const PRIMARY: Backend = Backend { pid: 42, standby: false };
-
-    fn init_of(claims: &Claims<'_>, backend: Backend) -> Result<SessionInit, Error> {
-        SessionInit::new(Some(claims), Arc::default(), backend)
+    fn primary(means: &Means) -> Backend<'_> {
+        Backend { pid: 42, standby: false, means }
     }
 
-    fn init(mode: &ClaimsMode) -> SessionInit {
-        init_of(&Claims { mode, json: r#"{"sub":"alice"}"#, expires: 9 }, PRIMARY).unwrap()
+    fn init_of(json: &str, means: &Means) -> Result<SessionInit, Error> {
+        SessionInit::new(Some(&Claims { json, expires: 9 }), Arc::default(), primary(means))
     }
 
-    fn signed() -> ClaimsMode {
-        ClaimsMode::Signed(Signer::new(&[1; 32]))
+    fn init(means: &Means) -> SessionInit {
+        init_of(r#"{"sub":"alice"}"#, means).unwrap()
+    }
+
+    fn signed() -> Means {
+        Means::Signed(Signer::new(&[1; 32]))
+    }
+
+    fn session_jwt() -> Means {
+        Means::SessionJwt(Arc::new(SessionKey::draw()))
     }
 
     /// Walks the frames, so that what a flight says it holds is compared with what it holds.
@@ -289,9 +316,9 @@ mod tests {
 
     #[test]
     fn a_flight_names_every_frame_in_it() {
-        for mode in [signed(), ClaimsMode::Claims] {
+        for means in [signed(), Means::Claims, session_jwt()] {
             for access in [DefaultAccess::ReadWrite, DefaultAccess::ReadOnly] {
-                let flight = init(&mode).flight(&claims_alone(), access);
+                let flight = init(&means).flight(&claims_alone(), access);
                 assert_eq!(tags(&flight.bytes), flight.requests);
                 assert_eq!(flight.requests.last(), Some(&tag::SYNC));
             }
@@ -300,27 +327,33 @@ mod tests {
 
     #[test]
     fn only_an_init_that_writes_brings_its_own_transaction() {
-        let size = |mode: &ClaimsMode, access| init(mode).flight(&claims_alone(), access).requests.len();
+        let size = |means: &Means, access| init(means).flight(&claims_alone(), access).requests.len();
 
         assert_eq!(size(&signed(), DefaultAccess::ReadWrite), 6);
         assert_eq!(size(&signed(), DefaultAccess::ReadOnly), 16);
-        assert_eq!(size(&ClaimsMode::Claims, DefaultAccess::ReadOnly), 6);
+        assert_eq!(size(&Means::Claims, DefaultAccess::ReadOnly), 6);
+        assert_eq!(size(&session_jwt(), DefaultAccess::ReadOnly), 6);
     }
 
     #[test]
     fn the_same_init_sends_the_same_bytes_and_another_one_others() {
-        let (one, other) = (init(&signed()), init(&signed()));
+        let means = session_jwt();
+        for (one, other) in [(init(&signed()), init(&signed())), (init(&means), init(&means))] {
+            assert_same_and_others(&one, &other);
+        }
+    }
+
+    fn assert_same_and_others(one: &SessionInit, other: &SessionInit) {
         let bytes = |init: &SessionInit| init.flight(&claims_alone(), DefaultAccess::ReadWrite).bytes;
 
-        assert_eq!(bytes(&one), bytes(&one));
-        assert_ne!(bytes(&one), bytes(&other));
+        assert_eq!(bytes(one), bytes(one));
+        assert_ne!(bytes(one), bytes(other));
     }
 
     #[test]
     fn claims_that_are_no_ascii_object_are_refused() {
         for json in ["", "null", "[]", " {}", "{\"sub\":\"é\"}"] {
-            let claims = Claims { mode: &ClaimsMode::Claims, json, expires: 9 };
-            assert!(matches!(init_of(&claims, PRIMARY), Err(Error::Claims)), "{json:?}");
+            assert!(matches!(init_of(json, &Means::Claims), Err(Error::Claims)), "{json:?}");
         }
     }
 
@@ -328,9 +361,9 @@ mod tests {
     fn a_switch_has_no_sync_and_ends_with_a_query() {
         let startup = Parameters::parse([("TimeZone", "UTC"), ("application_name", "x")]).unwrap();
         let startup = Arc::new(startup);
-        for mode in [signed(), ClaimsMode::Claims] {
-            let claims = Claims { mode: &mode, json: "{}", expires: 9 };
-            let init = SessionInit::new(Some(&claims), startup.clone(), PRIMARY).unwrap();
+        for means in [signed(), Means::Claims, session_jwt()] {
+            let claims = Claims { json: "{}", expires: 9 };
+            let init = SessionInit::new(Some(&claims), startup.clone(), primary(&means)).unwrap();
             for (reset, settings) in [(true, &[&b"SET work_mem = 64"[..]][..]), (false, &[])] {
                 let flight = switch(reset, &init, settings.iter().copied());
                 assert_eq!(tags(&flight.bytes), flight.requests);
@@ -343,7 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_extension_has_to_be_told_of_nobody_and_only_at_a_switch() {
+        for (means, told) in [(signed(), false), (Means::Claims, false), (session_jwt(), true)] {
+            let init = SessionInit::new(None, Arc::default(), primary(&means)).unwrap();
+            let sent = switch(true, &init, std::iter::empty()).bytes;
+            let text = String::from_utf8_lossy(&sent);
+            assert_eq!(text.contains("jwt_session_init"), told, "{means:?}");
+            assert!(!init.has_claims());
+        }
+    }
+
+    #[test]
     fn debug_tells_no_claims() {
-        assert!(!format!("{:?}", init(&ClaimsMode::Claims)).contains("alice"));
+        assert!(!format!("{:?}", init(&Means::Claims)).contains("alice"));
     }
 }

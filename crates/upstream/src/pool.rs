@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::claims::ClaimsMode;
 use crate::error::Error;
 use crate::login::Login;
 use crate::server::ConnectConfig;
@@ -142,6 +143,12 @@ pub enum Happened<'a> {
         /// Whether it may change its identity; if not, the database keeps something that a reset does not reach.
         reusable: bool,
     },
+    /// It is the first of its pool, or differs from those before, in how it is told whose session it is. Only where
+    /// that is for the database to say ([`ClaimsMode::Auto`]).
+    Settled {
+        /// The name of the mode.
+        mode: &'static str,
+    },
     /// It could not be opened.
     Failed(&'a Error),
     /// It was idle and hung up, or said something.
@@ -167,6 +174,7 @@ struct Common {
     config: PoolConfig,
     connect: ConnectConfig,
     settings: Settings,
+    claims: ClaimsMode,
     closed: AtomicBool,
     report: Box<dyn Fn(Event<'_>) + Send + Sync>,
 }
@@ -186,9 +194,11 @@ impl Pools {
         config: PoolConfig,
         connect: ConnectConfig,
         settings: Settings,
+        claims: ClaimsMode,
         report: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let common = Common { config, connect, settings, closed: AtomicBool::new(false), report: Box::new(report) };
+        let (closed, report) = (AtomicBool::new(false), Box::new(report));
+        let common = Common { config, connect, settings, claims, closed, report };
         Arc::new(Self { common: Arc::new(common), databases: RwLock::default() })
     }
 

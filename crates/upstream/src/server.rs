@@ -18,6 +18,7 @@ use crate::connect::{Peer, encrypt};
 use crate::error::{Error, Step, TlsError};
 use crate::init::{Backend, DefaultAccess, Flight, SessionInit, switch};
 use crate::login::{Login, Rules, Session, authenticate, finish, start_session};
+use crate::means::{Means, settle};
 use crate::prepared::Prepared;
 use crate::startup::Startup;
 use crate::tls::{Attempt, Tls};
@@ -50,6 +51,8 @@ pub struct Server {
     pub prepared: Prepared,
     /// What cancels a request that runs on this connection.
     pub cancel: Arc<CancelTarget>,
+    /// How it is told whose session it is.
+    pub means: Means,
     /// Whether a reset leaves nothing behind, so that another identity may have it. False until somebody has looked.
     pub reusable: bool,
     /// When it was logged in.
@@ -59,12 +62,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects and logs in. The session is nobody's yet: it has the role and no claims.
+    /// Connects, logs in, and settles how it is told of claims. The session is nobody's yet: it has the role and none.
     ///
     /// # Errors
     /// [`Error`] says who was wrong. No connection is left behind.
     pub async fn open(config: &ConnectConfig, login: &Login, startup: &Startup<'_>) -> Result<Self, Error> {
-        let packet = startup.packet(&login.user)?;
+        let key = startup.key();
+        let packet = startup.packet(&login.user, key.as_ref())?;
         let plan = Plan { config, login, packet: &packet };
         let second = match config.address {
             Address::Tcp { .. } => config.tls.second.as_ref(),
@@ -74,13 +78,23 @@ impl Server {
             (Err(Failure { curable: true, .. }), Some(second)) => plan.run(second).await,
             (opened, _) => opened,
         };
-        opened.map_err(|failure| failure.error)
+        let mut server = opened.map_err(|failure| failure.error)?;
+        let parameters = Arc::make_mut(&mut server.parameters);
+        let settling = settle(startup.claims, key, &mut server.stream, parameters);
+        match timeout(config.login_timeout, settling).await.map_err(|_| Error::TimedOut(Step::Login))? {
+            Ok(means) => Ok(Self { means, ..server }),
+            Err(error) => {
+                server.terminate().await;
+                Err(error)
+            }
+        }
     }
 
     /// The backend, for a session init.
     #[must_use]
-    pub fn backend(&self) -> Backend {
-        Backend { pid: self.cancel.pid(), standby: reports(&self.parameters, "in_hot_standby") }
+    pub fn backend(&self) -> Backend<'_> {
+        let standby = reports(&self.parameters, "in_hot_standby");
+        Backend { pid: self.cancel.pid(), standby, means: &self.means }
     }
 
     /// Begins a session, after the one before was done away with (`reset`), and waits until it has begun.
@@ -188,6 +202,8 @@ impl Plan<'_> {
             init: None,
             prepared: Prepared::new(usize::MAX),
             cancel: Arc::new(cancel),
+            // The least that there is, until it is settled.
+            means: Means::Claims,
             reusable: false,
             opened: Instant::now(),
             thread: thread::current().id(),

@@ -6,8 +6,10 @@ use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 use wire::startup::MAX_STARTUP_PACKET;
 
+use crate::claims::ClaimsMode;
 use crate::error::Error;
 use crate::parameters::Parameters;
+use crate::session_jwt::{JWK, JWT, SessionKey};
 
 /// What the operator sets where the client says nothing.
 const DEFAULTS: [(&str, &str); 6] = [
@@ -54,16 +56,25 @@ pub struct Startup<'a> {
     pub settings: &'a Settings,
     /// What the client sets; it goes before the operator's.
     pub parameters: &'a Parameters,
+    /// Which way it is to be told whose it is.
+    pub claims: &'a ClaimsMode,
 }
 
 impl Startup<'_> {
+    /// A key for a server whose database may want one.
+    pub(crate) fn key(&self) -> Option<SessionKey> {
+        matches!(self.claims, ClaimsMode::SessionJwt | ClaimsMode::Auto(_)).then(SessionKey::draw)
+    }
+
     /// The packet that logs `user` in. As keys of their own, rather than in `options`, values need no escaping.
-    pub(crate) fn packet(&self, user: &str) -> Result<Bytes, Error> {
+    pub(crate) fn packet(&self, user: &str, key: Option<&SessionKey>) -> Result<Bytes, Error> {
         let own = [("user", user), ("database", self.database), ("role", self.role)];
         let settings = self.settings.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         // Of a name that comes twice Postgres takes the last. None does: that would be a bet on its order.
         let settings = settings.filter(|(name, _)| self.parameters.get(name).is_none() && !is_fixed(name));
-        let all = own.into_iter().chain(settings).chain(self.parameters.iter()).chain(FIXED);
+        let jwk = key.map(SessionKey::jwk);
+        let jwk = jwk.iter().map(|jwk| (JWK, jwk.as_str()));
+        let all = own.into_iter().chain(settings).chain(self.parameters.iter()).chain(FIXED).chain(jwk);
 
         let mut packet = BytesMut::new();
         frontend::startup_message(all, &mut packet).map_err(|error| Error::Startup(error.to_string()))?;
@@ -75,7 +86,7 @@ impl Startup<'_> {
 }
 
 fn is_fixed(name: &str) -> bool {
-    FIXED.iter().any(|(fixed, _)| *fixed == name)
+    FIXED.iter().any(|(fixed, _)| *fixed == name) || [JWK, JWT].contains(&name)
 }
 
 #[cfg(test)]
@@ -84,8 +95,16 @@ mod tests {
     use wire::startup::{FirstPacket, parse_first_packet};
 
     fn startup(settings: &Settings, parameters: &Parameters) -> Result<wire::startup::Startup, Error> {
-        let startup = Startup { database: "app", role: "authenticated", settings, parameters };
-        let packet = startup.packet("pgusher_authenticated")?;
+        packet_for(&ClaimsMode::SessionJwt, settings, parameters)
+    }
+
+    fn packet_for(
+        claims: &ClaimsMode,
+        settings: &Settings,
+        parameters: &Parameters,
+    ) -> Result<wire::startup::Startup, Error> {
+        let startup = Startup { database: "app", role: "authenticated", settings, parameters, claims };
+        let packet = startup.packet("pgusher_authenticated", startup.key().as_ref())?;
         match parse_first_packet(&packet.slice(4..)) {
             Ok(FirstPacket::Startup(startup)) => Ok(startup),
             other => panic!("a startup packet: {other:?}"),
@@ -126,11 +145,28 @@ mod tests {
     fn nobody_sets_what_is_fixed() {
         let mut settings = Settings::default();
         settings.set("row_security", "off");
+        settings.set("pg_session_jwt.jwk", "{}");
+        settings.set("pg_session_jwt.jwt", "x");
 
         let packet = startup(&settings, &Parameters::default()).unwrap();
 
         assert_eq!(packet.get("row_security"), Some("on"));
         assert_eq!(count(&packet, "row_security"), 1);
+        assert_eq!((count(&packet, "pg_session_jwt.jwk"), count(&packet, "pg_session_jwt.jwt")), (1, 0));
+        assert_ne!(packet.get("pg_session_jwt.jwk"), Some("{}"));
+    }
+
+    #[test]
+    fn a_key_goes_where_the_extension_may_be_used_and_never_twice_the_same() {
+        let jwk = |mode: &ClaimsMode| {
+            let packet = packet_for(mode, &Settings::default(), &Parameters::default()).unwrap();
+            packet.get("pg_session_jwt.jwk").map(str::to_owned)
+        };
+        for mode in [ClaimsMode::SessionJwt, ClaimsMode::Auto(None)] {
+            assert!(jwk(&mode).is_some() && jwk(&mode) != jwk(&mode), "{mode:?}");
+        }
+        // With a key the extension reads no plain claims.
+        assert_eq!(jwk(&ClaimsMode::Claims), None);
     }
 
     #[test]

@@ -6,13 +6,20 @@ use super::secret;
 use super::section::Section;
 
 pub(super) fn read(mut section: Section<'_>) -> Option<ClaimsMode> {
-    section.refuse_word("mode", "pg_session_jwt");
-    // `auto` takes the strongest mode of this version, which needs no question to the database yet.
-    let words = [("auto", Mode::Signed), ("signed", Mode::Signed), ("claims", Mode::Plain)];
-    let mode = section.word("mode", &words).unwrap_or(Mode::Signed);
+    let words =
+        [("auto", Mode::Auto), ("pg_session_jwt", Mode::SessionJwt), ("signed", Mode::Signed), ("claims", Mode::Plain)];
+    let mode = section.word("mode", &words).unwrap_or(Mode::Auto);
     let given = secret::is_given(&section, "secret");
     let secret = secret::read(&mut section, "secret");
     section.finish();
+    let signer = || {
+        let (key, secret) = secret?;
+        let signer = Signer::from_hex(&secret);
+        if signer.is_none() {
+            section.error(&key, "the secret has 64 hexadecimal digits (openssl rand -hex 32)");
+        }
+        signer
+    };
     match mode {
         Mode::Plain => {
             section.warn("mode", "with \"claims\" whoever can run SQL can change the claims; \"signed\" prevents that");
@@ -21,22 +28,28 @@ pub(super) fn read(mut section: Section<'_>) -> Option<ClaimsMode> {
             }
             Some(ClaimsMode::Claims)
         }
+        Mode::SessionJwt => {
+            if given {
+                section.error("mode", "\"pg_session_jwt\" signs with keys of its own; a secret is for \"signed\"");
+            }
+            Some(ClaimsMode::SessionJwt)
+        }
         Mode::Signed => {
             if !given {
                 section.error("secret_file", "missing: claims are signed with a secret that the database has too");
             }
-            let (key, secret) = secret?;
-            let signer = Signer::from_hex(&secret);
-            if signer.is_none() {
-                section.error(&key, "the secret has 64 hexadecimal digits (openssl rand -hex 32)");
-            }
-            signer.map(ClaimsMode::Signed)
+            signer().map(ClaimsMode::Signed)
         }
+        // Whether a secret is needed is for the database to say.
+        Mode::Auto if !given => Some(ClaimsMode::Auto(None)),
+        Mode::Auto => signer().map(|signer| ClaimsMode::Auto(Some(signer))),
     }
 }
 
 #[derive(Clone, Copy)]
 enum Mode {
+    Auto,
+    SessionJwt,
     Signed,
     Plain,
 }

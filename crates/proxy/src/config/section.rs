@@ -233,13 +233,6 @@ impl<'a> Section<'a> {
         true
     }
 
-    /// Refuses a word that is [`UNAVAILABLE`]. The key counts as absent then.
-    pub(super) fn refuse_word(&mut self, key: &str, word: &str) {
-        if self.has_word(key, word) {
-            self.refuse(key, format!("{word:?} is {UNAVAILABLE}"));
-        }
-    }
-
     /// Reports an error about a key of this table, whether it is there or missing.
     pub(super) fn error(&self, key: &str, message: impl Into<String>) {
         self.reading.report.error(self.place(key), &self.key(key), message);

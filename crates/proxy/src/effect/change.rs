@@ -10,6 +10,11 @@ const MOST: usize = 24;
 /// Names of which the statement must never reach another identity, and that only the proxy sets.
 const CLAIMS: [&[u8]; 3] = [b"pgusher.", b"request.", b"pg_session_jwt."];
 
+/// Whether a setting is one of those.
+pub(crate) fn is_of_claims(name: &[u8]) -> bool {
+    CLAIMS.iter().any(|claims| name.starts_with(claims))
+}
+
 /// A token of a short statement.
 #[derive(Debug)]
 enum Piece {
@@ -230,7 +235,7 @@ fn special(name: &[u8]) -> Option<Found> {
         b"seed" => Some(Found::Pin(Cause::Seed)),
         // These last as long as the transaction.
         b"transaction_isolation" | b"transaction_read_only" | b"transaction_deferrable" => NOTHING,
-        _ if CLAIMS.iter().any(|claims| name.starts_with(claims)) => Some(Found::Pin(Cause::Claims)),
+        _ if is_of_claims(name) => Some(Found::Pin(Cause::Claims)),
         _ => None,
     }
 }

@@ -56,8 +56,13 @@ async fn try_out(database: &Database, login: &str, password: &str) -> Standing {
 async fn lets_in(database: &Database, name: &str, password: &str) -> bool {
     let login = Login { user: name.to_owned(), password: Some(Password::new(password.to_owned())) };
     let (settings, parameters) = (Settings::default(), Parameters::default());
-    let startup =
-        Startup { database: &database.owner.database, role: name, settings: &settings, parameters: &parameters };
+    let startup = Startup {
+        database: &database.owner.database,
+        role: name,
+        settings: &settings,
+        parameters: &parameters,
+        claims: &upstream::ClaimsMode::Claims,
+    };
     match Server::open(&database.owner.connect, &login, &startup).await {
         Ok(server) => {
             server.terminate().await;

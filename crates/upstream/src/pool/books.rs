@@ -12,7 +12,7 @@ use super::effect::{Answer, Effect};
 use super::line::{Holders, Ticket, Waiter};
 use super::pick::{Idle, is_lendable};
 use super::role::{Counts, Failure, Pool, is_older};
-use super::{Holder, Holds, PoolConfig, Want};
+use super::{Happened, Holder, Holds, PoolConfig, Want};
 use crate::error::Error;
 use crate::login::Login;
 use crate::server::Server;
@@ -150,6 +150,14 @@ impl Books {
         (pool.known, pool.failure) = (true, None);
         pool.idle.push_back(Idle { server, holds: Holds::Nothing, since: Instant::now() });
         self.stir_about(role);
+    }
+
+    /// The database said how the server is told whose session it is. That is worth saying once.
+    pub(super) fn settled(&mut self, role: &Arc<str>, mode: &'static str) {
+        let pool = Self::entered(&mut self.pools, role);
+        if pool.mode.replace(mode) != Some(mode) {
+            self.effects.push(Effect::Report { role: Arc::clone(role), what: Happened::Settled { mode } });
+        }
     }
 
     /// A server could not be opened. Tells whether that is remembered, and so has to be [looked at](Books::stir) again.

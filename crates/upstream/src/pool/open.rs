@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
-use wire::frame::backend;
 
 use super::lease::Place;
 use super::{Common, Happened};
-use crate::answer::{Answer, Answers};
+use crate::claims::ClaimsMode;
 use crate::error::{Error, Step};
-use crate::login::{Login, report};
+use crate::login::Login;
+use crate::means::ask;
 use crate::parameters::Parameters;
 use crate::prepared::Prepared;
 use crate::server::Server;
@@ -40,7 +38,13 @@ pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Serv
     match log_in(&common, &place, &login).await {
         Ok(server) => {
             database.report(&role, Happened::Opened { pid: server.cancel.pid(), reusable: server.reusable });
-            place.settle(|books, role, _| books.opened(role, Box::new(server)));
+            let asked = matches!(common.claims, ClaimsMode::Auto(_));
+            place.settle(|books, role, _| {
+                if asked {
+                    books.settled(role, server.means.name());
+                }
+                books.opened(role, Box::new(server));
+            });
         }
         Err(error) => {
             let error = Arc::new(error);
@@ -81,6 +85,7 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
         role: &place.role,
         settings: &common.settings,
         parameters: &Parameters::default(),
+        claims: &common.claims,
     };
     let mut server = Server::open(&common.connect, login, &startup).await?;
     server.prepared = Prepared::new(common.config.max_prepared_statements);
@@ -91,26 +96,9 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
 
 /// Asks the database. One that does not tell is taken for one that keeps something.
 async fn is_reusable(server: &mut Server) -> Result<bool, Error> {
-    let mut question = BytesMut::new();
-    frontend::query(IS_REUSABLE, &mut question).expect("SQL without a zero byte");
-    server.stream.write_all(&question).await.map_err(Error::Lost)?;
-    server.stream.flush().await.map_err(Error::Lost)?;
-
-    let parameters = Arc::make_mut(&mut server.parameters);
-    let mut answers = Answers::new(&mut server.stream);
-    let mut reusable = false;
-    loop {
-        match answers.next().await? {
-            // One column, one byte long, and that is "t".
-            Answer::Other(frame) if frame.tag == backend::DATA_ROW => {
-                reusable = frame.body[..] == *b"\0\x01\0\0\0\x01t"
-            }
-            Answer::Parameter(name, value) => report(parameters, name, value),
-            Answer::Ready(b'I') => return Ok(reusable),
-            Answer::Ready(_) | Answer::Authentication(..) | Answer::Key { .. } => {
-                return Err(Error::Protocol("an answer to a Query that is none".to_owned()));
-            }
-            Answer::Other(_) | Answer::Notice | Answer::Error(_) => {}
-        }
+    match ask(IS_REUSABLE, &mut server.stream, Arc::make_mut(&mut server.parameters)).await {
+        Ok(row) => Ok(matches!(&row[..], [Some(answer)] if answer[..] == *b"t")),
+        Err(Error::Init(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }

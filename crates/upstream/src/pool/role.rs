@@ -45,6 +45,8 @@ pub(super) struct Pool {
     pub(super) failure: Option<Failure>,
     /// Whether `min_pool_size` holds: the database is one in which we were once.
     pub(super) known: bool,
+    /// How its last server is told whose session it is, where that was for the database to say.
+    pub(super) mode: Option<&'static str>,
 }
 
 /// An error that would only come again.
@@ -65,6 +67,7 @@ impl Pool {
             line: Line::default(),
             failure: None,
             known: false,
+            mode: None,
         }
     }
 

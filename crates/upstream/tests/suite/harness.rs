@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use pgusher_upstream::{
-    Address, Claims, ConnectConfig, Error, Login, Parameters, Password, RootCertificates, Server, SessionInit,
-    Settings, SslMode, Startup, Tls,
+    Address, Claims, ClaimsMode, ConnectConfig, Error, Login, Parameters, Password, RootCertificates, Server,
+    SessionInit, Settings, SslMode, Startup, Tls,
 };
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
@@ -21,6 +21,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) password: Option<&'a str>,
     pub(crate) database: &'a str,
     pub(crate) parameters: Parameters,
+    pub(crate) mode: ClaimsMode,
     pub(crate) claims: Option<Claims<'a>>,
 }
 
@@ -39,6 +40,7 @@ impl Attempt<'_> {
             password: Some("secret"),
             database: "postgres",
             parameters: Parameters::default(),
+            mode: ClaimsMode::Claims,
             claims: None,
         }
     }
@@ -59,6 +61,7 @@ impl Attempt<'_> {
             role: "authenticated",
             settings: &settings,
             parameters: &self.parameters,
+            claims: &self.mode,
         };
         let mut server = Server::open(&self.config, &login, &startup).await?;
         if self.claims.is_some() {

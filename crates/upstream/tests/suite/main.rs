@@ -11,4 +11,5 @@ mod pool;
 mod postgres;
 mod scripted;
 mod session;
+mod session_jwt;
 mod tls;

@@ -12,28 +12,28 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use pgusher_upstream::{
-    ConnectConfig, Counts, Error, Holds, Lease, Login, Password, PoolConfig, Pools, Settings, Tenant, Want,
+    ClaimsMode, ConnectConfig, Counts, Error, Holds, Lease, Login, Password, PoolConfig, Pools, Settings, Tenant, Want,
 };
 use tokio::task::JoinHandle;
 
 use crate::harness::Attempt;
 use crate::postgres::WITHOUT_TLS;
 
-static LOGIN: LazyLock<Login> =
+pub(crate) static LOGIN: LazyLock<Login> =
     LazyLock::new(|| Login { user: "scram".to_owned(), password: Some(Password::new("secret".to_owned())) });
 
-const ALICE: Tenant = Tenant { identity: [1; 32], state: [1; 32] };
+pub(crate) const ALICE: Tenant = Tenant { identity: [1; 32], state: [1; 32] };
 /// Alice with other settings.
 const ALICE_ELSEWHERE: Tenant = Tenant { identity: [1; 32], state: [2; 32] };
-const BOB: Tenant = Tenant { identity: [3; 32], state: [3; 32] };
+pub(crate) const BOB: Tenant = Tenant { identity: [3; 32], state: [3; 32] };
 const CAROL: Tenant = Tenant { identity: [4; 32], state: [4; 32] };
 
-fn config(size: usize) -> PoolConfig {
+pub(crate) fn config(size: usize) -> PoolConfig {
     PoolConfig { default_pool_size: size, ..PoolConfig::default() }
 }
 
 fn pools_at(connect: ConnectConfig, config: PoolConfig) -> Arc<Pools> {
-    Pools::new(config, connect, Settings::default(), |_| {})
+    Pools::new(config, connect, Settings::default(), ClaimsMode::Claims, |_| {})
 }
 
 /// Pools of the cluster without TLS.
@@ -46,7 +46,7 @@ fn pools_of(port: u16, config: PoolConfig) -> Arc<Pools> {
     pools_at(Attempt::new("127.0.0.1", port).config, config)
 }
 
-fn want(tenant: Tenant) -> Want<'static> {
+pub(crate) fn want(tenant: Tenant) -> Want<'static> {
     Want { database: "postgres", role: "authenticated", login: &LOGIN, tenant, holder: Some(tenant.identity) }
 }
 

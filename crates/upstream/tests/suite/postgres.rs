@@ -25,6 +25,9 @@ pub(crate) static STANDBY: LazyLock<Postgres> = LazyLock::new(|| {
 /// The secret that the database `signed` of every cluster knows.
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 
+/// What does the extension's work where Postgres does not have it.
+const STAND_IN: &str = include_str!("../../../../tests/stand_in/pg_session_jwt.sql");
+
 const TLS_CONF: &str = "ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n\
                         ssl_ca_file = '../ca.crt'\n";
 
@@ -84,7 +87,19 @@ impl Postgres {
         postgres.run("pg_ctl", &["-D", "data", "-l", "data/log", "-w", "start"]);
         postgres.psql("owner", "postgres", ROLES).expect("the roles");
         postgres.install_signed();
+        postgres.install_session_jwt("session_jwt");
         postgres
+    }
+
+    /// A database with the extension, or its stand-in.
+    pub(crate) fn install_session_jwt(&self, database: &str) {
+        self.psql("owner", "postgres", &format!("CREATE DATABASE {database}")).expect("the database");
+        let available = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_session_jwt')";
+        let real = self.psql("owner", database, available).expect("an answer") == "t";
+        let script = if real { "CREATE EXTENSION pg_session_jwt" } else { STAND_IN };
+        for script in [script, "GRANT USAGE ON SCHEMA auth TO PUBLIC"] {
+            self.psql("owner", database, script).expect("the extension");
+        }
     }
 
     fn install_signed(&self) {

@@ -13,9 +13,10 @@ fn signed() -> ClaimsMode {
     ClaimsMode::Signed(Signer::new(&SECRET))
 }
 
-fn with_claims(mode: &ClaimsMode) -> Attempt<'_> {
+fn with_claims(mode: ClaimsMode) -> Attempt<'static> {
     let mut attempt = Attempt::to(&WITHOUT_TLS);
-    attempt.claims = Some(Claims { mode, json: CLAIMS, expires: IN_2100 });
+    attempt.mode = mode;
+    attempt.claims = Some(Claims { json: CLAIMS, expires: IN_2100 });
     attempt
 }
 
@@ -77,8 +78,7 @@ async fn a_clients_settings_hold_and_a_reset_returns_to_them() {
 
 #[tokio::test]
 async fn claims_are_set_when_the_server_is_handed_on() {
-    let mode = ClaimsMode::Claims;
-    let mut server = with_claims(&mode).open().await.unwrap();
+    let mut server = with_claims(ClaimsMode::Claims).open().await.unwrap();
 
     assert_eq!(value(&mut server, READ_CLAIMS).await, CLAIMS);
     assert_eq!(query(&mut server, "SELECT name FROM pg_prepared_statements").await, Ok(vec![]));
@@ -86,8 +86,7 @@ async fn claims_are_set_when_the_server_is_handed_on() {
 
 #[tokio::test]
 async fn a_reset_clears_the_claims_and_the_same_flight_sets_them_again() {
-    let mode = ClaimsMode::Claims;
-    let mut server = with_claims(&mode).open().await.unwrap();
+    let mut server = with_claims(ClaimsMode::Claims).open().await.unwrap();
     for reset in ["RESET ALL", "DISCARD ALL"] {
         query(&mut server, reset).await.unwrap();
         assert_eq!(value(&mut server, READ_CLAIMS).await, "", "{reset}");
@@ -102,9 +101,8 @@ async fn a_reset_clears_the_claims_and_the_same_flight_sets_them_again() {
 #[tokio::test]
 async fn claims_of_many_kilobytes_get_through() {
     let json = format!(r#"{{"groups":"{}"}}"#, "x".repeat(100_000));
-    let mode = ClaimsMode::Claims;
-    let mut attempt = with_claims(&mode);
-    attempt.claims = Some(Claims { mode: &mode, json: &json, expires: IN_2100 });
+    let mut attempt = with_claims(ClaimsMode::Claims);
+    attempt.claims = Some(Claims { json: &json, expires: IN_2100 });
 
     let mut server = attempt.open().await.unwrap();
 
@@ -114,7 +112,7 @@ async fn claims_of_many_kilobytes_get_through() {
 #[tokio::test]
 async fn an_init_that_fails_leaves_no_server() {
     // The database `postgres` has no schema `auth`.
-    let error = with_claims(&signed()).open().await.unwrap_err();
+    let error = with_claims(signed()).open().await.unwrap_err();
 
     assert!(matches!(&error, Error::Init(refusal) if refusal.sqlstate == "3F000"), "{error}");
     assert!(error.for_client().is_none());
@@ -131,8 +129,7 @@ async fn a_default_of_only_reading_is_noticed() {
 
 #[tokio::test]
 async fn signed_claims_name_the_user_again_after_every_reset() {
-    let mode = signed();
-    let mut attempt = with_claims(&mode);
+    let mut attempt = with_claims(signed());
     attempt.database = "signed";
     let mut server = attempt.open().await.unwrap();
     for reset in ["", "RESET ALL", "DISCARD ALL", "DISCARD SEQUENCES"] {
@@ -146,8 +143,7 @@ async fn signed_claims_name_the_user_again_after_every_reset() {
 
 #[tokio::test]
 async fn signed_claims_are_set_where_transactions_only_read_by_default() {
-    let mode = signed();
-    let mut attempt = with_claims(&mode);
+    let mut attempt = with_claims(signed());
     attempt.database = "signed";
     attempt.parameters = Parameters::parse([("options", "-c default-transaction-read-only=on")]).unwrap();
 
@@ -159,8 +155,7 @@ async fn signed_claims_are_set_where_transactions_only_read_by_default() {
 
 #[tokio::test]
 async fn signed_claims_are_set_on_a_standby() {
-    let mode = signed();
-    let mut attempt = with_claims(&mode);
+    let mut attempt = with_claims(signed());
     attempt.config.address = Address::new("localhost", STANDBY.port);
     attempt.database = "signed";
 
@@ -171,8 +166,7 @@ async fn signed_claims_are_set_on_a_standby() {
 
 #[tokio::test]
 async fn claims_of_another_secret_leave_no_server() {
-    let mode = ClaimsMode::Signed(Signer::new(&[8; 32]));
-    let mut attempt = with_claims(&mode);
+    let mut attempt = with_claims(ClaimsMode::Signed(Signer::new(&[8; 32])));
     attempt.database = "signed";
 
     let error = attempt.open().await.unwrap_err();

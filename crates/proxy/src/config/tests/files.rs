@@ -63,7 +63,7 @@ fn values_have_their_types_and_ranges() {
 
 #[test]
 fn what_this_version_lacks_is_refused() {
-    for (table, line) in [("[listen]", "http = '127.0.0.1:6480'"), ("[claims]", "mode = 'pg_session_jwt'")] {
+    for (table, line) in [("[listen]", "http = '127.0.0.1:6480'")] {
         assert_error(&errors(&least_with(table, line)), &["not available in this version"]);
     }
 }

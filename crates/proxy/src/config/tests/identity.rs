@@ -50,6 +50,16 @@ fn a_claims_secret_is_hexadecimal() {
 }
 
 #[test]
+fn whether_a_secret_is_needed_is_for_the_database_to_say_unless_it_is_written() {
+    let with = |claims: &str| LEAST.replace("secret_file = \"claims.secret\"", claims);
+    assert!(matches!(load(LEAST).claims, ClaimsMode::Auto(Some(_))));
+    assert!(matches!(load(&with("")).claims, ClaimsMode::Auto(None)));
+    assert!(matches!(load(&with("mode = 'pg_session_jwt'")).claims, ClaimsMode::SessionJwt));
+    assert_error(&errors(&with("mode = 'signed'")), &["claims.secret_file: missing"]);
+    assert_error(&errors(&least_with("[claims]", "mode = 'pg_session_jwt'")), &["signs with keys of its own"]);
+}
+
+#[test]
 fn unsigned_claims_are_possible_and_worth_a_warning() {
     let text = LEAST.replace("secret_file = \"claims.secret\"", "mode = 'claims'");
     assert!(matches!(load(&text).claims, ClaimsMode::Claims));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pgusher_upstream::{Event, Happened, Holds, PoolConfig, Pools, Reuse, Settings, SslMode, Tenant};
+use pgusher_upstream::{ClaimsMode, Event, Happened, Holds, PoolConfig, Pools, Reuse, Settings, SslMode, Tenant};
 
 use super::{ALICE, BOB, LOGIN, config, idle, in_line, kill, lease, open, pid, pools, pools_at, until, use_once, want};
 use crate::harness::{Attempt, query, trusting};
@@ -81,7 +81,8 @@ async fn a_server_that_dies_idle_is_noticed_and_reported() {
             }
         }
     };
-    let pools = Pools::new(config(2), Attempt::to(&WITHOUT_TLS).config, Settings::default(), report);
+    let connect = Attempt::to(&WITHOUT_TLS).config;
+    let pools = Pools::new(config(2), connect, Settings::default(), ClaimsMode::Claims, report);
     let (killer, victim) = (lease(&pools, ALICE).await, lease(&pools, ALICE).await);
     let dead = pid(&victim);
     tokio::spawn(Arc::clone(&pools).maintain());
