@@ -7,7 +7,10 @@ use crate::database::{Error, Report, Served, Unseen};
 use crate::finding::{Finding, Place};
 use crate::rule::{Group, Level, Rule};
 
-pub(crate) const FORGED: Rule = Rule {
+/// What this file finds.
+pub(crate) static RULES: &[Rule] = &[FORGED, OPEN];
+
+const FORGED: Rule = Rule {
     id: "auth-forged",
     group: Group::AuthSchema,
     level: Level::Critical,
@@ -15,7 +18,7 @@ pub(crate) const FORGED: Rule = Rule {
     why: "Every user can be any other.",
 };
 
-pub(crate) const OPEN: Rule = Rule {
+const OPEN: Rule = Rule {
     id: "auth-open",
     group: Group::AuthSchema,
     level: Level::Critical,

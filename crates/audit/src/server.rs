@@ -7,7 +7,10 @@ use crate::database::{Error, Served};
 use crate::finding::Finding;
 use crate::rule::{Group, Level, Rule};
 
-pub(crate) const OUTDATED: Rule = Rule {
+/// What this file finds.
+pub(crate) static RULES: &[Rule] = &[OUTDATED, END_OF_LIFE, PREPARED_TRANSACTIONS, TOO_MANY_SERVERS];
+
+const OUTDATED: Rule = Rule {
     id: "server-outdated",
     group: Group::Server,
     level: Level::High,
@@ -15,7 +18,7 @@ pub(crate) const OUTDATED: Rule = Rule {
     why: "Anybody with SQL can use the published gaps, and some of them show the rows of others.",
 };
 
-pub(crate) const END_OF_LIFE: Rule = Rule {
+const END_OF_LIFE: Rule = Rule {
     id: "server-end-of-life",
     group: Group::Server,
     level: Level::High,
@@ -23,7 +26,7 @@ pub(crate) const END_OF_LIFE: Rule = Rule {
     why: "Gaps that are found from now on stay open.",
 };
 
-pub(crate) const PREPARED_TRANSACTIONS: Rule = Rule {
+const PREPARED_TRANSACTIONS: Rule = Rule {
     id: "prepared-transactions",
     group: Group::Server,
     level: Level::Warning,
@@ -31,7 +34,7 @@ pub(crate) const PREPARED_TRANSACTIONS: Rule = Rule {
     why: "A prepared transaction outlives its session and keeps its locks until somebody ends it.",
 };
 
-pub(crate) const TOO_MANY_SERVERS: Rule = Rule {
+const TOO_MANY_SERVERS: Rule = Rule {
     id: "too-many-servers",
     group: Group::Server,
     level: Level::Warning,

@@ -8,7 +8,6 @@ pub(super) const CHECK: Check = Check {
     reach: Reach::Database,
     needs: None,
     sql: include_str!("../../sql/13_children.sql"),
-    needs: None,
     rules: &[Rule {
         id: "child-without-rls",
         group: Group::Children,

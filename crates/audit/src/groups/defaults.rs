@@ -8,7 +8,6 @@ pub(super) const CHECK: Check = Check {
     reach: Reach::Database,
     needs: None,
     sql: include_str!("../../sql/09_defaults.sql"),
-    needs: None,
     rules: &[
         Rule {
             id: "default-table-grant",

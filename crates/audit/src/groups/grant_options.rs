@@ -8,7 +8,6 @@ pub(super) const CHECK: Check = Check {
     reach: Reach::Database,
     needs: None,
     sql: include_str!("../../sql/12_grant_options.sql"),
-    needs: None,
     rules: &[Rule {
         id: "grant-option",
         group: Group::GrantOptions,

@@ -8,7 +8,6 @@ pub(super) const CHECK: Check = Check {
     reach: Reach::Cluster,
     needs: None,
     sql: include_str!("../../sql/02_memberships.sql"),
-    needs: None,
     rules: &[
         Rule {
             id: "powerful-role-reached",

@@ -8,7 +8,6 @@ pub(super) const CHECK: Check = Check {
     reach: Reach::Database,
     needs: None,
     sql: include_str!("../../sql/05_tables.sql"),
-    needs: None,
     rules: &[
         Rule {
             id: "table-without-rls",
