@@ -6,12 +6,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use audit::server::Pools;
 use audit::{
-    CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Check, Finding, Place, Reach, Report, Rule, Sheet, Unseen,
+    CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Finding, Place, Reach, Report, Rule, Served, ServedRole, Sheet,
+    Unseen,
 };
 use tokio::time::timeout;
 use tokio_postgres::Client;
-use upstream::{ClaimsMode, Login};
+use upstream::ClaimsMode;
 
 use crate::cli::CheckArgs;
 use crate::config::{Config, Databases, Encryption, Origin, Overrides, Problem};
@@ -96,6 +98,12 @@ struct Audit<'a> {
     checked: Checked,
 }
 
+/// A connection, and the roles that it can try to forge claims as.
+struct Entered {
+    client: Client,
+    roles: Vec<ServedRole>,
+}
+
 impl Audit<'_> {
     async fn databases(&mut self) {
         let mut served = self.config.served();
@@ -103,10 +111,11 @@ impl Audit<'_> {
         // What a whole cluster shares is told once.
         let mut cluster = true;
         for database in self.names().await {
-            let Some(mut client) = self.enter(&database).await else { continue };
-            let checks: Vec<&Check> =
-                audit::checks().filter(|check| cluster || check.reach == Reach::Database).collect();
-            let audit = timeout(PATIENCE, audit::database::audit(&mut client, &served, checks)).await;
+            let mut entered = self.enter(&database, &served).await;
+            if entered.is_empty() {
+                continue;
+            }
+            let audit = timeout(PATIENCE, look(&mut entered, &served, cluster.then(|| self.pools()))).await;
             let what = format!("database {database}");
             match audit {
                 Err(_) => self.hinder(what, format!("it took longer than {PATIENCE:?}")),
@@ -114,10 +123,24 @@ impl Audit<'_> {
                 Ok(Ok(Report { findings, unseen })) => {
                     cluster = false;
                     self.checked.sheet.findings.extend(findings);
-                    self.checked.sheet.unseen.extend(unseen);
+                    unseen.into_iter().for_each(|unseen| self.miss(unseen));
                     self.checked.sheet.seen.push(what);
                 }
             }
+        }
+    }
+
+    /// How many servers there may be.
+    fn pools(&self) -> Pools {
+        let pool = &self.config.pool.servers;
+        let count = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        Pools {
+            role_size: count(pool.default_pool_size.saturating_add(pool.reserve_pool_size)),
+            database_size: (pool.max_db_connections > 0).then(|| count(pool.max_db_connections)),
+            databases: match &self.config.upstream.databases {
+                Databases::Named(names) => Some(count(names.len())),
+                Databases::Any => None,
+            },
         }
     }
 
@@ -138,8 +161,9 @@ impl Audit<'_> {
     /// All that clients may name, as the first login to get in sees them.
     async fn reachable(&mut self) -> Vec<String> {
         let Some(any) = self.config.upstream.databases.known().next() else { return Vec::new() };
-        let Some(client) = self.enter(any).await else { return Vec::new() };
-        match client.query(REACHABLE, &[]).await {
+        let served = self.config.served();
+        let Some(entered) = self.enter(any, &served).await.into_iter().next() else { return Vec::new() };
+        match entered.client.query(REACHABLE, &[]).await {
             Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
             Err(error) => {
                 self.hinder("databases".to_owned(), error.to_string());
@@ -148,39 +172,62 @@ impl Audit<'_> {
         }
     }
 
-    /// A connection as the owner, or else as the first login that gets in; every login that does not is told.
-    async fn enter(&mut self, database: &str) -> Option<Client> {
+    /// A connection as the owner, or else one for every login; whoever does not get in is told.
+    async fn enter(&mut self, database: &str, served: &Served) -> Vec<Entered> {
+        let mut entered = Vec::new();
         if let Some(owner) = &self.owner {
             let there = Owner { database: database.to_owned(), ..owner.clone() };
-            return match connect(&there, |_| {}).await {
-                Ok(client) => Some(client),
-                Err(error) => {
-                    self.hinder(format!("database {database}"), error.to_string());
-                    None
-                }
-            };
+            match connect(&there, |_| {}).await {
+                Ok(client) => entered.push(Entered { client, roles: served.roles.clone() }),
+                Err(error) => self.hinder(format!("database {database}"), error.to_string()),
+            }
+            return entered;
         }
-        let mut entered = None;
         for (role, login) in &self.config.roles {
-            match self.enter_as(role, login, database).await {
-                Ok(client) => entered = entered.or(Some(client)),
+            match connect_as(role, login, database, &self.config.upstream, &self.config.claims).await {
+                Ok(client) => {
+                    let roles = served.roles.iter().filter(|served| served.role == *role).cloned().collect();
+                    entered.push(Entered { client, roles });
+                }
                 Err(error) => self.hinder(format!("database {database}"), error.to_string()),
             }
         }
         entered
     }
 
-    async fn enter_as(&self, role: &str, login: &Login, database: &str) -> Result<Client, OwnerError> {
-        connect_as(role, login, database, &self.config.upstream, &self.config.claims).await
-    }
-
     fn hinder(&mut self, what: String, why: String) {
         self.checked.hindered = Some(Hindrance::Unavailable);
-        let unseen = Unseen { what, why };
+        self.miss(Unseen { what, why });
+    }
+
+    fn miss(&mut self, unseen: Unseen) {
         if !self.checked.sheet.unseen.contains(&unseen) {
             self.checked.sheet.unseen.push(unseen);
         }
     }
+}
+
+/// Everything about one database; what its whole cluster shares where the sizes of the pools are given.
+async fn look(
+    entered: &mut [Entered],
+    served: &Served,
+    pools: Option<Pools>,
+) -> Result<Report, audit::database::Error> {
+    let checks = audit::checks().filter(|check| pools.is_some() || check.reach == Reach::Database);
+    // What one login sees all do.
+    let first = &mut entered[0].client;
+    let mut report = audit::database::audit(first, served, checks).await?;
+    if let Some(pools) = pools {
+        let facts = audit::server::facts(first, served).await?;
+        report.findings.extend(audit::server::findings(&facts, &pools, served));
+    }
+    for Entered { client, roles } in entered {
+        let forger = Served { roles: roles.clone(), ..served.clone() };
+        let Report { findings, unseen } = audit::forgery::attempt(client, &forger).await?;
+        report.findings.extend(findings);
+        report.unseen.extend(unseen);
+    }
+    Ok(report)
 }
 
 /// An error with what the server said, which `tokio_postgres` leaves to the source.
