@@ -11,6 +11,17 @@ mod hindrances;
 mod outputs;
 mod verdicts;
 
+/// What every database of the stage's server has: it is as it was installed, hardened by nobody and perhaps old.
+const OF_SERVER: [&str; 7] = [
+    "function-ends-sessions",
+    "function-makes-large-objects",
+    "function-shows-statements",
+    "language-usable",
+    "prepared-transactions",
+    "server-end-of-life",
+    "server-outdated",
+];
+
 /// A database with a served role of its own, as the guide makes them, and the configuration of a proxy in front.
 struct Home {
     stage: &'static Stage,
@@ -66,6 +77,9 @@ name = "issuer"
 issuer = "{issuer}"
 audience = ["https://api.example.com"]
 roles = ["{role}"]
+
+[safety]
+allow = {OF_SERVER:?}
 "#
         )
     }
