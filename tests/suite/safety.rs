@@ -139,6 +139,19 @@ async fn a_database_that_cannot_be_audited_is_served_with_a_warning() {
 }
 
 #[tokio::test]
+async fn a_server_that_lacks_a_release_is_told() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let version = "SELECT current_setting('server_version_num')::int";
+    let version: i32 = stage.superuser().await.query_one(version, &[]).await.expect("a row").get(0);
+    // Those of 2026-11, in which ON CONFLICT no longer shows hidden rows.
+    let first =
+        [140_025, 150_020, 160_016, 170_012, 180_007].into_iter().find(|first| first / 10_000 == version / 10_000);
+    let outdated = first.is_some_and(|first| version < first);
+    assert_eq!(proxy.log().iter().any(|line| line.contains("server-outdated")), outdated);
+}
+
+#[tokio::test]
 async fn where_no_database_is_named_those_in_use_are_audited() {
     let stage = Stage::get();
     let (database, superuser) = stage.database().await;

@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use audit::server::Pools;
 use audit::{Served, ServedRole};
 use identity::ProviderConfig;
 use upstream::{ClaimsMode, Login, Password};
@@ -110,6 +111,19 @@ impl Config {
             roles: self.roles.iter().map(role).collect(),
             allowed_tables: Vec::new(),
             claims_are_verified: !matches!(self.claims, ClaimsMode::Claims),
+        }
+    }
+
+    /// How many servers there may be, as an audit is told.
+    pub(crate) fn pools(&self) -> Pools {
+        let pool = &self.pool.servers;
+        let count = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let databases =
+            if let Databases::Named(names) = &self.upstream.databases { Some(count(names.len())) } else { None };
+        Pools {
+            role_size: count(pool.default_pool_size.saturating_add(pool.reserve_pool_size)),
+            database_size: (pool.max_db_connections > 0).then(|| count(pool.max_db_connections)),
+            databases,
         }
     }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use audit::server::{Facts, Pools};
 use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
@@ -38,6 +39,7 @@ pub(crate) struct Guard {
     served: Served,
     encryption: Encryption,
     databases: Databases,
+    pools: Pools,
     safety: Safety,
     seen: Mutex<Seen>,
 }
@@ -60,6 +62,7 @@ impl Guard {
             served: config.served(),
             encryption: Encryption::of(config),
             databases: config.upstream.databases.clone(),
+            pools: config.pools(),
             safety: config.safety.clone(),
             seen: Mutex::default(),
         }
@@ -100,8 +103,11 @@ impl Guard {
             let here = |check: &&Check| (cluster && check.reach == Reach::Cluster) || scope.has(check);
             let checks = audit::checks().filter(here).collect();
             match look_at(proxy, &self.served, database, checks).await {
-                Ok(found) => {
+                Ok((found, facts)) => {
                     now.findings.extend(found);
+                    if cluster {
+                        now.findings.extend(audit::server::findings(&facts, &self.pools, &self.served));
+                    }
                     cluster = false;
                 }
                 Err(why) => {
@@ -205,7 +211,7 @@ async fn look_at(
     served: &Served,
     database: &str,
     checks: Vec<&'static Check>,
-) -> Result<Vec<Finding>, String> {
+) -> Result<(Vec<Finding>, Facts), String> {
     let looking = async {
         let mut client = Err("there is no role".to_owned());
         for (role, login) in proxy.roles() {
@@ -215,13 +221,17 @@ async fn look_at(
                 break;
             }
         }
-        audit::database::audit(&mut client?, served, checks).await.map_err(|error| error.to_string())
+        let mut client = client?;
+        let report = audit::database::audit(&mut client, served, checks).await;
+        let facts = audit::server::facts(&client, served).await;
+        report.and_then(|report| Ok((report, facts?))).map_err(|error| error.to_string())
     };
-    let report = timeout(PATIENCE, looking).await.map_err(|_| format!("it took longer than {PATIENCE:?}"))??;
+    let (report, facts) =
+        timeout(PATIENCE, looking).await.map_err(|_| format!("it took longer than {PATIENCE:?}"))??;
     for unseen in report.unseen {
         debug!(database, what = unseen.what, why = unseen.why, "not looked at; `pgusher check --url` does");
     }
-    Ok(report.findings)
+    Ok((report.findings, facts))
 }
 
 /// Whether it is the same that is found, if perhaps by other evidence.
