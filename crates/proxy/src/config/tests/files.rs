@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn all_errors_are_reported_each_with_its_line() {
-    let errors = errors("[pool]\npool_size = 3\ndefault_pool_size = 0\n[upstream]\n");
+    let errors = errors("[pool]\npool_size = 3\ndefault_pool_size = 0\n[upstream]\n[claims]\nmode = 'signed'\n");
     let places: Vec<_> = errors.iter().map(|error| error.split_once(": ").unwrap().0).collect();
     assert!(places.contains(&"proxy.toml:2") && places.contains(&"proxy.toml:3"), "{errors:#?}");
     assert!(errors.iter().any(|error| error == "proxy.toml:4: upstream.host: missing"), "{errors:#?}");
