@@ -237,9 +237,12 @@ pub fn sweep_at_exit(directory: &Path) -> Child {
     sweeper.expect("a shell")
 }
 
+/// The default of `ssl_ciphers` is "none" where Postgres was built without TLS.
 async fn knows_tls(programs: &Programs) -> bool {
-    let output = Command::new(programs.program("pg_config")).arg("--configure").output().await;
-    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("ssl"))
+    let output = Command::new(programs.program("postgres")).arg("--describe-config").output().await.expect("Postgres");
+    let settings = String::from_utf8(output.stdout).expect("settings are text");
+    let ciphers = settings.lines().find(|line| line.starts_with("ssl_ciphers\t")).expect("a setting of every Postgres");
+    !ciphers.split('\t').any(|field| field == "none")
 }
 
 /// The database, and the files with which a proxy reaches it.

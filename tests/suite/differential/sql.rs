@@ -225,7 +225,7 @@ pub(super) fn alteration(random: &mut Random) -> &'static str {
         "ALTER TABLE shapes ALTER n TYPE bigint",
         "ALTER TABLE shapes ALTER n TYPE int",
     ];
-    *random.pick::<&'static str>(&list)
+    random.pick::<&'static str>(&list)
 }
 
 /// A text in quotes.
