@@ -115,7 +115,7 @@ impl Audit<'_> {
             if entered.is_empty() {
                 continue;
             }
-            let audit = timeout(PATIENCE, look(&mut entered, &served, cluster.then(|| self.pools()))).await;
+            let audit = timeout(PATIENCE, look(&mut entered, &served, cluster.then(|| self.config.pools()))).await;
             let what = format!("database {database}");
             match audit {
                 Err(_) => self.hinder(what, format!("it took longer than {PATIENCE:?}")),
@@ -127,20 +127,6 @@ impl Audit<'_> {
                     self.checked.sheet.seen.push(what);
                 }
             }
-        }
-    }
-
-    /// How many servers there may be.
-    fn pools(&self) -> Pools {
-        let pool = &self.config.pool.servers;
-        let count = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        Pools {
-            role_size: count(pool.default_pool_size.saturating_add(pool.reserve_pool_size)),
-            database_size: (pool.max_db_connections > 0).then(|| count(pool.max_db_connections)),
-            databases: match &self.config.upstream.databases {
-                Databases::Named(names) => Some(count(names.len())),
-                Databases::Any => None,
-            },
         }
     }
 
