@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from harness.processes import accepts, account_of, compiled, free_port, start
+from harness.processes import accepts, account_of, compiled, cpu_seconds, free_port, start
 
 CONTESTANTS = ["direct", "relay", "pgbouncer", "pgusher"]
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SESSION_POOL_SIZE = 300  # servers where each client has its own: more than any load has clients
 PREPARED_SINCE = (1, 21)  # PgBouncer's first version with prepared statements in transaction mode
 
@@ -59,12 +58,7 @@ class Contestant:
         return ours | self.login | {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
 
     def cpu_seconds(self) -> float:
-        """User and system time of all threads so far, those that have ended included. See proc(5)."""
-        if self.pid is None:
-            return 0.0
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        utime, stime = int(fields[11]), int(fields[12])
-        return (utime + stime) / TICKS_PER_SECOND
+        return 0.0 if self.pid is None else cpu_seconds(self.pid)
 
     def resident_kib(self) -> int:
         """The memory that it occupies now: VmRSS."""
@@ -83,6 +77,7 @@ class Setup:
     upstream: str
     demo: dict[str, str] = field(default_factory=dict)  # what the demo wrote for scripts
     wrapper: list[str] = field(default_factory=list)  # a command that runs the proxy's
+    settings: dict[str, str] = field(default_factory=dict)  # of pgusher, over the demo's configuration
 
     def in_session_mode(self) -> "Setup":
         return replace(self, pool_mode="session", pool_size=SESSION_POOL_SIZE)
@@ -96,7 +91,7 @@ class Setup:
         return self.directory / f"{name}.{port}.log"
 
     def socket_directory(self) -> Path:
-        return Path(tomllib.loads(Path(self.demo["CONFIG"]).read_text())["upstream"]["host"])
+        return Path(configuration(self)["upstream"]["host"])
 
 
 def start_demo(stack: ExitStack, setup: Setup) -> None:
@@ -105,6 +100,11 @@ def start_demo(stack: ExitStack, setup: Setup) -> None:
     start(stack, setup.directory / "demo.log", command, env_file.exists)
     words = shlex.split(env_file.read_text(), comments=True)
     setup.demo = dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def configuration(setup: Setup) -> dict:
+    """What the demo configured pgusher with."""
+    return tomllib.loads(Path(setup.demo["CONFIG"]).read_text())
 
 
 def direct(setup: Setup) -> Contestant:
@@ -118,7 +118,8 @@ def start_contestant(stack: ExitStack, setup: Setup, name: str) -> Contestant:
 
 
 def start_pgusher(stack: ExitStack, setup: Setup) -> Contestant:
-    """Not the demo's own proxy: that one shares its process with an issuer."""
+    """Not the demo's own proxy: that one shares its process with an issuer. Connections queue at its port while it
+    audits the database; what that takes is no client's cost, so it is ready when it says so."""
     port, server, demo = free_port(), setup.server(), setup.demo
     settings = {
         "listen.postgres.0": f"127.0.0.1:{port}",
@@ -128,9 +129,10 @@ def start_pgusher(stack: ExitStack, setup: Setup) -> Contestant:
         "pool.default_pool_size": setup.pool_size,
     }
     command = [*setup.wrapper, setup.pgusher, "serve", "--config", demo["CONFIG"]]
-    for key, value in settings.items():
+    for key, value in (settings | setup.settings).items():
         command += ["--set", f"{key}={value}"]
-    serve = start(stack, setup.log("pgusher", port), command, lambda: accepts(port))
+    log = setup.log("pgusher", port)
+    serve = start(stack, log, command, lambda: '"listening"' in log.read_text())
     login = {name: demo[name] for name in ("PGUSER", "PGDATABASE")}
     login |= {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": demo["ALICE"]}
     return Contestant("pgusher", login, serve.pid, another(start_pgusher, setup))

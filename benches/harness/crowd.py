@@ -7,6 +7,7 @@ from a table of its own with the same rows; the claims are the same, too.
 """
 
 import base64
+import json
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -104,8 +105,7 @@ class Crowd:
         return self.tokens[:count]
 
     def mint(self, number: int) -> str:
-        mint = [self.setup.pgusher, "token", "mint", "--config", self.setup.demo["CONFIG"], "--ttl", "24h"]
-        return subprocess.check_output([*mint, "--sub", f"user{number}"], text=True).strip()
+        return mint(self.setup, f"user{number}")
 
 
 def create_crowd_tables(direct: Contestant, role: str, identities: int) -> None:
@@ -125,6 +125,14 @@ def by_hand_statements(token: str) -> list[str]:
         query("bench_by_hand"),
         "COMMIT",
     ]
+
+
+def mint(setup: Setup, subject: str, **claims: object) -> str:
+    """A token of the demo's issuer with further `claims`."""
+    command = [setup.pgusher, "token", "mint", "--config", setup.demo["CONFIG"], "--ttl", "24h", "--sub", subject]
+    for name, value in claims.items():
+        command += ["--claim", f"{name}={json.dumps(value)}"]
+    return subprocess.check_output(command, text=True).strip()
 
 
 def claims_of(token: str) -> str:

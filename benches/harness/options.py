@@ -17,6 +17,10 @@ def add_setup_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool-mode", choices=["session", "transaction"], default="session", help="of the poolers")
     parser.add_argument("--pool-size", type=int, help="servers of a pooler (default: 16, and in session mode enough)")
     parser.add_argument("--upstream", choices=["tcp", "unix"], default="tcp", help="how the server is reached")
+    add_pgusher_option(parser)
+
+
+def add_pgusher_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pgusher", type=Path, help="the binary to measure (default: a release build of this tree)")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 READY_SECONDS = 60
 SOURCES = Path(__file__).parent.parent
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def start(stack: ExitStack, log: Path, command: list, ready: Callable[[], bool], **options) -> subprocess.Popen:
@@ -51,6 +52,13 @@ def account_of(path: Path) -> dict[str, int]:
         return {}
     owner = path.stat()
     return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads so far, those that have ended included. See proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    utime, stime = int(fields[11]), int(fields[12])
+    return (utime + stime) / TICKS_PER_SECOND
 
 
 def accepts(port: str) -> bool:

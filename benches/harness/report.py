@@ -97,10 +97,14 @@ def ratio(value: Callable[[Sample], float], ours: list[Sample], theirs: list[Sam
 
 def print_setting(arguments: list[str], direct: Contestant, pool_mode: str, loads: list[Load]) -> None:
     """The command, and what else the numbers depend on."""
-    cpu_name = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if "model name" in line), "?")
-    postgres = psql(direct, "\\pset format unaligned\n\\pset tuples_only on\nSHOW server_version").strip()
     pgbouncer = pgbouncer_version()
     print(" ".join(["$ benches/side_by_side", *arguments]))
-    print(f"{os.cpu_count()} × {cpu_name}, Linux {platform.release()}, PostgreSQL {postgres}, {pgbouncer}")
+    print(f"{machine(direct)}, {pgbouncer}")
     if prepares_in_session_mode(pool_mode) and any(load.name == "prepared" for load in loads):
         print(f"prepared: {pgbouncer} cannot in transaction mode; its cells are of session mode, a server per client")
+
+
+def machine(direct: Contestant) -> str:
+    cpu_name = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if "model name" in line), "?")
+    postgres = psql(direct, "\\pset format unaligned\n\\pset tuples_only on\nSHOW server_version").strip()
+    return f"{os.cpu_count()} × {cpu_name}, Linux {platform.release()}, PostgreSQL {postgres}"
