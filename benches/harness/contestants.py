@@ -107,6 +107,23 @@ def configuration(setup: Setup) -> dict:
     return tomllib.loads(Path(setup.demo["CONFIG"]).read_text())
 
 
+def without_secret(setup: Setup) -> Setup:
+    """With the demo's configuration as the modes want it that sign nothing, or with keys of their own. It stands beside
+    the other, from where its paths start."""
+    config = Path(setup.demo["CONFIG"])
+    lines = config.read_text().splitlines(keepends=True)
+    without = config.with_name("without_secret.toml")
+    without.write_text("".join(line for line in lines if not line.startswith("secret_file")))
+    return replace(setup, demo=setup.demo | {"CONFIG": str(without)})
+
+
+def in_mode_claims(setup: Setup) -> Setup:
+    """With a pgusher that leaves the claims where every session can change them."""
+    # A binary from before there was an audit at start has nothing to allow.
+    allow = {"safety.allow": "claims-forgeable"} if "safety" in configuration(setup) else {}
+    return replace(without_secret(setup), settings={"claims.mode": "claims"} | allow)
+
+
 def direct(setup: Setup) -> Contestant:
     """The server itself, logged in to as the owner of the database."""
     return Contestant("direct", setup.server())

@@ -22,6 +22,9 @@ BY_HAND_ROLE = "bench_by_hand"
 ROWS = 100  # for each identity
 ROW = 42  # the one that is read
 
+# Who the user is, where claims are signed, and where they are believed.
+VERIFIED, BELIEVED = "auth.user_id()", "current_setting('request.jwt.claims', true)::json ->> 'sub'"
+
 TABLES = f"""
 CREATE ROLE {BY_HAND_ROLE};
 CREATE ROLE {BY_HAND_LOGIN} LOGIN NOINHERIT PASSWORD '{BY_HAND_PASSWORD}';
@@ -37,9 +40,8 @@ INSERT INTO bench_by_hand TABLE bench_by_token;
 
 ALTER TABLE bench_by_token ENABLE ROW LEVEL SECURITY;
 ALTER TABLE bench_by_hand ENABLE ROW LEVEL SECURITY;
-CREATE POLICY mine ON bench_by_token TO {{role}} USING (user_id = (SELECT auth.user_id()));
-CREATE POLICY mine ON bench_by_hand TO {BY_HAND_ROLE}
-    USING (user_id = (SELECT current_setting('request.jwt.claims', true)::json ->> 'sub'));
+CREATE POLICY mine ON bench_by_token TO {{role}} USING (user_id = (SELECT {{user_id}}));
+CREATE POLICY mine ON bench_by_hand TO {BY_HAND_ROLE} USING (user_id = (SELECT {BELIEVED}));
 GRANT SELECT ON bench_by_token TO {{role}};
 GRANT SELECT ON bench_by_hand TO {BY_HAND_ROLE};
 """
@@ -108,8 +110,9 @@ class Crowd:
         return mint(self.setup, f"user{number}")
 
 
-def create_crowd_tables(direct: Contestant, role: str, identities: int) -> None:
-    psql(direct, TABLES.format(role=role, identities=identities))
+def create_crowd_tables(direct: Contestant, role: str, identities: int, claims: str) -> None:
+    user_id = VERIFIED if claims == "signed" else BELIEVED
+    psql(direct, TABLES.format(role=role, identities=identities, user_id=user_id))
     psql(direct, "VACUUM (ANALYZE) bench_by_token, bench_by_hand")
 
 

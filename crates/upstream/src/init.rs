@@ -15,6 +15,7 @@
 //! committed, or whatever the client sent behind it is skipped, up to the client's own Sync. Behind the COMMIT comes an
 //! empty Query, which does nothing but tell by its ReadyForQuery that all is done.
 
+use std::slice;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -31,7 +32,9 @@ use crate::parameters::Parameters;
 const TEXT: u32 = 25;
 
 /// `DISCARD ALL` leaves the state of random(), which the session before may have chosen.
-const SEED: &str = "SELECT pg_catalog.setseed($1::pg_catalog.float8) IS NULL";
+fn set_seed(parameter: usize) -> String {
+    format!("pg_catalog.setseed(${parameter}::pg_catalog.float8) IS NULL")
+}
 
 const WRITTEN: &str = "names, SQL and values hold no zero byte and are far below a gigabyte";
 
@@ -78,7 +81,8 @@ pub struct Part {
 
 #[derive(Clone)]
 struct Call {
-    sql: String,
+    /// What follows SELECT, and its parameters.
+    call: String,
     values: Vec<String>,
 }
 
@@ -143,15 +147,15 @@ fn call_for_claims(claims: &Claims<'_>, backend: Backend<'_>) -> Result<Call, Er
         Means::Signed(signer) => {
             let epoch = if backend.standby { Epoch::Pid(backend.pid) } else { Epoch::draw() };
             let values = vec![signer.claims(epoch, claims.expires, claims.json), signer.proof(epoch, backend.pid)];
-            Call { sql: "SELECT auth.pgusher_init($1, $2)".to_owned(), values }
+            Call { call: "auth.pgusher_init($1, $2)".to_owned(), values }
         }
         // The comparison keeps the claims from coming back as the result.
         Means::Claims => Call {
-            sql: "SELECT pg_catalog.set_config('request.jwt.claims', $1, false) IS NULL".to_owned(),
+            call: "pg_catalog.set_config('request.jwt.claims', $1, false) IS NULL".to_owned(),
             values: vec![claims.json.to_owned()],
         },
         Means::SessionJwt(key) => {
-            Call { sql: "SELECT auth.jwt_session_init($1)".to_owned(), values: vec![key.token(claims)?] }
+            Call { call: "auth.jwt_session_init($1)".to_owned(), values: vec![key.token(claims)?] }
         }
     })
 }
@@ -161,7 +165,7 @@ fn call_for_claims(claims: &Claims<'_>, backend: Backend<'_>) -> Result<Call, Er
 fn call_for_nobody(backend: Backend<'_>) -> Option<Call> {
     let Means::SessionJwt(key) = backend.means else { return None };
     let reset = "pg_catalog.set_config('pg_session_jwt.jwt', NULL, false) IS NULL";
-    Some(Call { sql: format!("SELECT auth.jwt_session_init($1), {reset}"), values: vec![key.nobody()] })
+    Some(Call { call: format!("auth.jwt_session_init($1), {reset}"), values: vec![key.nobody()] })
 }
 
 /// The flight between two sessions: `reset` does away with the one before, `init` begins the new one, and `settings`
@@ -174,11 +178,7 @@ pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item 
         batch.run(b"DISCARD ALL", &[]);
     }
     batch.run(if init.writes { b"BEGIN READ WRITE" } else { b"BEGIN" }, &[]);
-    if reset {
-        batch.run(SEED.as_bytes(), &[seed()]);
-    }
-    // The transaction may write already.
-    batch.claims(init, DefaultAccess::ReadWrite);
+    batch.identity(init, reset.then(seed));
     batch.startup(init.startup.iter());
     settings.for_each(|statement| batch.run(statement, &[]));
     batch.run(b"COMMIT", &[]);
@@ -217,10 +217,24 @@ impl<'a> Batch<'a> {
         if wrapped {
             self.run(b"BEGIN READ WRITE", &[]);
         }
-        self.run(claims.sql.as_bytes(), &claims.values);
+        self.select(slice::from_ref(&claims.call), &claims.values);
         if wrapped {
             self.run(b"COMMIT", &[]);
         }
+    }
+
+    /// The claims, and a seed for random(), in one statement: planning one costs as much as running it.
+    fn identity(&mut self, init: &SessionInit, seed: Option<String>) {
+        let (mut calls, mut values) = (Vec::new(), Vec::new());
+        if let Some(claims) = &init.claims {
+            calls.push(claims.call.clone());
+            values.extend_from_slice(&claims.values);
+        }
+        if let Some(seed) = seed {
+            values.push(seed);
+            calls.push(set_seed(values.len()));
+        }
+        self.select(&calls, &values);
     }
 
     fn startup<'b>(&mut self, settings: impl Iterator<Item = (&'b str, &'b str)>) {
@@ -228,8 +242,12 @@ impl<'a> Batch<'a> {
         let values: Vec<_> = settings.flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect();
         let set = |first| format!("pg_catalog.set_config(${first}, ${}, false) IS NULL", first + 1);
         let calls: Vec<_> = (1..=values.len()).step_by(2).map(set).collect();
+        self.select(&calls, &values);
+    }
+
+    fn select(&mut self, calls: &[String], values: &[String]) {
         if !calls.is_empty() {
-            self.run(format!("SELECT {}", calls.join(", ")).as_bytes(), &values);
+            self.run(format!("SELECT {}", calls.join(", ")).as_bytes(), values);
         }
     }
 
@@ -273,121 +291,4 @@ fn parse(name: &str, sql: &[u8], parameters: usize, out: &mut BytesMut) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::claims::Signer;
-    use crate::session_jwt::SessionKey;
-    use wire::frame::Header;
-
-    fn claims_alone() -> Part {
-        Part { claims: true, startup: Vec::new() }
-    }
-
-    fn primary(means: &Means) -> Backend<'_> {
-        Backend { pid: 42, standby: false, means }
-    }
-
-    fn init_of(json: &str, means: &Means) -> Result<SessionInit, Error> {
-        SessionInit::new(Some(&Claims { json, expires: 9 }), Arc::default(), primary(means))
-    }
-
-    fn init(means: &Means) -> SessionInit {
-        init_of(r#"{"sub":"alice"}"#, means).unwrap()
-    }
-
-    fn signed() -> Means {
-        Means::Signed(Signer::new(&[1; 32]))
-    }
-
-    fn session_jwt() -> Means {
-        Means::SessionJwt(Arc::new(SessionKey::draw()))
-    }
-
-    /// Walks the frames, so that what a flight says it holds is compared with what it holds.
-    fn tags(mut bytes: &[u8]) -> Vec<Tag> {
-        let mut tags = Vec::new();
-        while let Some((header, _)) = bytes.split_first_chunk() {
-            let header = Header::parse(*header).unwrap();
-            tags.push(header.tag);
-            bytes = &bytes[header.frame_size() as usize..];
-        }
-        tags
-    }
-
-    #[test]
-    fn a_flight_names_every_frame_in_it() {
-        for means in [signed(), Means::Claims, session_jwt()] {
-            for access in [DefaultAccess::ReadWrite, DefaultAccess::ReadOnly] {
-                let flight = init(&means).flight(&claims_alone(), access);
-                assert_eq!(tags(&flight.bytes), flight.requests);
-                assert_eq!(flight.requests.last(), Some(&tag::SYNC));
-            }
-        }
-    }
-
-    #[test]
-    fn only_an_init_that_writes_brings_its_own_transaction() {
-        let size = |means: &Means, access| init(means).flight(&claims_alone(), access).requests.len();
-
-        assert_eq!(size(&signed(), DefaultAccess::ReadWrite), 6);
-        assert_eq!(size(&signed(), DefaultAccess::ReadOnly), 16);
-        assert_eq!(size(&Means::Claims, DefaultAccess::ReadOnly), 6);
-        assert_eq!(size(&session_jwt(), DefaultAccess::ReadOnly), 6);
-    }
-
-    #[test]
-    fn the_same_init_sends_the_same_bytes_and_another_one_others() {
-        let means = session_jwt();
-        for (one, other) in [(init(&signed()), init(&signed())), (init(&means), init(&means))] {
-            assert_same_and_others(&one, &other);
-        }
-    }
-
-    fn assert_same_and_others(one: &SessionInit, other: &SessionInit) {
-        let bytes = |init: &SessionInit| init.flight(&claims_alone(), DefaultAccess::ReadWrite).bytes;
-
-        assert_eq!(bytes(one), bytes(one));
-        assert_ne!(bytes(one), bytes(other));
-    }
-
-    #[test]
-    fn claims_that_are_no_ascii_object_are_refused() {
-        for json in ["", "null", "[]", " {}", "{\"sub\":\"é\"}"] {
-            assert!(matches!(init_of(json, &Means::Claims), Err(Error::Claims)), "{json:?}");
-        }
-    }
-
-    #[test]
-    fn a_switch_has_no_sync_and_ends_with_a_query() {
-        let startup = Parameters::parse([("TimeZone", "UTC"), ("application_name", "x")]).unwrap();
-        let startup = Arc::new(startup);
-        for means in [signed(), Means::Claims, session_jwt()] {
-            let claims = Claims { json: "{}", expires: 9 };
-            let init = SessionInit::new(Some(&claims), startup.clone(), primary(&means)).unwrap();
-            for (reset, settings) in [(true, &[&b"SET work_mem = 64"[..]][..]), (false, &[])] {
-                let flight = switch(reset, &init, settings.iter().copied());
-                assert_eq!(tags(&flight.bytes), flight.requests);
-                let (last, others) = flight.requests.split_last().unwrap();
-                assert_eq!(*last, tag::QUERY);
-                assert!(!others.iter().any(|other| [tag::SYNC, tag::QUERY].contains(other)));
-                assert!(flight.bytes.ends_with(b"Q\0\0\0\x05\0"), "the Query is empty");
-            }
-        }
-    }
-
-    #[test]
-    fn only_the_extension_has_to_be_told_of_nobody_and_only_at_a_switch() {
-        for (means, told) in [(signed(), false), (Means::Claims, false), (session_jwt(), true)] {
-            let init = SessionInit::new(None, Arc::default(), primary(&means)).unwrap();
-            let sent = switch(true, &init, std::iter::empty()).bytes;
-            let text = String::from_utf8_lossy(&sent);
-            assert_eq!(text.contains("jwt_session_init"), told, "{means:?}");
-            assert!(!init.has_claims());
-        }
-    }
-
-    #[test]
-    fn debug_tells_no_claims() {
-        assert!(!format!("{:?}", init(&Means::Claims)).contains("alice"));
-    }
-}
+mod tests;
