@@ -71,7 +71,9 @@ pub async fn audit(
     let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let transaction = snapshot.start().await?;
     // Names in the queries, and in what pg_get_expr() returns, must not hang on what a role or database has set.
-    transaction.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off").await?;
+    // pg_get_expr() takes a lock on the table, and whoever may write to a table may lock it for as long as they like.
+    let settings = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'";
+    transaction.batch_execute(settings).await?;
     let database: String = transaction.query_one("SELECT current_database()::text", &[]).await?.get(0);
     let roles: Vec<_> = served.roles.iter().map(|served| served.role.as_str()).collect();
     let logins: Vec<_> = served.roles.iter().map(|served| served.login.as_str()).collect();

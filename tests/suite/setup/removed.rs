@@ -68,6 +68,22 @@ async fn roles_that_serve_another_database_stay() {
 }
 
 #[tokio::test]
+async fn a_role_that_somebody_else_is_a_member_of_stays() {
+    let lab = Lab::new().await;
+    lab.apply_as(As::Boss, &[]).await;
+    let member = "CREATE ROLE worker LOGIN; GRANT authenticated TO worker";
+    lab.superuser().await.batch_execute(member).await.expect("a member");
+
+    let told = lab.setup_as(As::Boss, &["--remove", "--apply", "--yes"]).await;
+
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.out.contains("role worker is a member of role authenticated"), "{told:?}");
+    let dump = lab.dump().await;
+    assert!(dump.contains("GRANT authenticated TO worker") && !dump.contains("CREATE ROLE anonymous;"), "{dump}");
+    lab.close().await;
+}
+
+#[tokio::test]
 async fn the_removal_that_is_printed_removes() {
     let lab = Lab::new().await;
     let before = lab.dump().await;
