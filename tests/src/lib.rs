@@ -35,6 +35,6 @@ pub use proxy::{Proxy, ProxyBuilder, binary};
 pub use random::Random;
 pub use raw::{Message, Raw, message, startup};
 pub use session::WHO;
-pub use stage::{Stage, sweep_at_exit};
+pub use stage::{STAND_IN, Stage, sweep_at_exit};
 pub use tls::Authority;
 pub use token::{AUDIENCE, Token, now};

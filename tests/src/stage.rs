@@ -42,7 +42,7 @@ const TLS: [(&str, &str); 4] = [
 ];
 
 /// What does the work of the extension pg_session_jwt where Postgres does not have it.
-const STAND_IN: &str = include_str!("../stand_in/pg_session_jwt.sql");
+pub const STAND_IN: &str = include_str!("../stand_in/pg_session_jwt.sql");
 
 /// The roles that are served, each by a login `pgusher_<role>`.
 pub(crate) const ROLES: [&str; 2] = ["authenticated", "anonymous"];

@@ -37,9 +37,10 @@ impl Entry {
 }
 
 impl Secrets {
-    /// Those that this way of the claims needs.
+    /// Those that the configuration names. A key that this database has no use for is one: with `auto` the proxy reads it
+    /// for the sake of others.
     pub(super) fn of(config: &SetupConfig, way: Way) -> Self {
-        let key = config.claims.secret.as_ref().filter(|_| way == Way::Signed);
+        let key = config.claims.secret.as_ref().filter(|_| way != Way::Plain);
         let password = |role: &crate::config::RoleSetup| {
             (role.login.clone(), role.password.as_ref().map(|secret| Entry::new(secret, PASSWORD_BYTES)))
         };
