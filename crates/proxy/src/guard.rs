@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use audit::server::{Facts, Pools};
 use audit::{CLAIMS_FORGEABLE, Check, Finding, Group, Level, Place, Reach, Served};
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::config::{Config, Databases, Encryption, Safety};
 use crate::owner::connect_as;
@@ -170,7 +170,7 @@ impl Guard {
             let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
             let (count, subjects) = (same.len(), first_subjects(same));
             if self.allows(same[0]) {
-                info!(rule, level, database, count, subjects, evidence, "found, and allowed by [safety]");
+                debug!(rule, level, database, count, subjects, evidence, "found, and allowed by [safety]");
             } else {
                 warn!(rule, level, database, count, subjects, evidence, "found: {why}");
             }

@@ -64,7 +64,10 @@ default_pool_size = {POOL_SIZE}
 
 # What the guide makes on purpose, or Postgres leaves open; `pgusher setup --harden` is not for a throwaway database.
 [safety]
-allow = ["database-temporary", "default-table-grant"]
+allow = [
+    "database-temporary", "default-table-grant", "policy-always-true",
+    "function-ends-sessions", "function-makes-large-objects", "function-shows-statements", "language-usable",
+]
 "#,
         host = toml::Value::from(postgres.sockets().display().to_string()),
         port = postgres.port(),
