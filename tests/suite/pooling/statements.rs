@@ -198,6 +198,24 @@ async fn sql_deallocates_what_was_prepared_by_message() {
 }
 
 #[tokio::test]
+async fn sql_deallocates_behind_a_pipelined_query_that_failed() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    for sql in ["DEALLOCATE ALL", "DISCARD ALL"] {
+        let mut client = crowd.proxy.session(&stage.token("alice")).await;
+        batch(&mut client, &[parse_named("s", "SELECT 1"), call("s")]).await;
+        // Where it is not, it would be prepared again if it were still known.
+        crowd.push(&mut client).await;
+
+        let answers = client.answers(&[query("SELECT 1/0"), query(sql)].concat(), 2).await;
+
+        let tags: Vec<_> = answers.iter().map(|answer| Message::tags(answer)).collect();
+        assert!(tags[0].contains('E') && tags[1].contains('C') && !tags[1].contains('E'), "{sql}: {tags:?}");
+        assert_eq!(value_of(&mut client, "s").await, NO_SUCH_STATEMENT, "{sql}");
+        assert_eq!(batch(&mut client, &[parse_named("s", "SELECT 2"), call("s")]).await.1, ["2"], "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn that_a_server_keeps_few_statements_is_not_seen() {
     let stage = Stage::get();
     let builder = Proxy::builder(stage).set("pool.default_pool_size", 1).set("pool.max_prepared_statements", 2);
