@@ -29,6 +29,7 @@ mod error;
 mod greeting;
 mod guard;
 mod handshake;
+mod http;
 mod proxy;
 mod relay;
 mod remembered;
