@@ -28,7 +28,7 @@ mod connection_string;
 mod paced;
 mod route;
 mod shares;
-mod sql;
+pub(crate) mod sql;
 
 use shares::Shares;
 

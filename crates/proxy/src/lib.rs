@@ -41,4 +41,5 @@ mod upkeep;
 mod workers;
 
 pub use effect::fuzz_effects;
+pub use http::sql::{fuzz_body, fuzz_results};
 pub use proxy::Stop;

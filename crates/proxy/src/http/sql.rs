@@ -37,11 +37,17 @@ mod body;
 mod error;
 mod exchange;
 mod frames;
+mod fuzz;
 mod parameter;
 mod results;
 mod rows;
 mod text;
 mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use fuzz::{fuzz_body, fuzz_results};
 
 pub(super) use error::SqlError;
 pub(super) use frames::{Isolation, Transaction};

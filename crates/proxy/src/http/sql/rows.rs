@@ -135,8 +135,7 @@ impl Rows {
         loop {
             match self.state {
                 State::Count => {
-                    let Some(count) = self.words.take(bytes) else { return Ok(false) };
-                    self.spend(2)?;
+                    let Some(count) = self.word(bytes)? else { return Ok(false) };
                     if usize::from(u16::from_be_bytes(count)) != self.columns.len() {
                         return Err(Failure::Unexpected("a row has not the columns of its description"));
                     }
@@ -147,8 +146,7 @@ impl Rows {
                     self.state = State::Length;
                 }
                 State::Length => {
-                    let Some(length) = self.words.take(bytes) else { return Ok(false) };
-                    self.spend(4)?;
+                    let Some(length) = self.word(bytes)? else { return Ok(false) };
                     if self.column(i32::from_be_bytes(length), out)? {
                         return self.end(out);
                     }
@@ -206,6 +204,17 @@ impl Rows {
             out.extend_from_slice(b"}\n");
         }
         Ok(true)
+    }
+
+    /// A word of the row, if all of it has come.
+    #[inline]
+    fn word<const N: usize>(&mut self, bytes: &mut &[u8]) -> Result<Option<[u8; N]>, Failure> {
+        let left = self.left.checked_sub(N as u32).ok_or(TRUNCATED)?;
+        let word = self.words.take(bytes);
+        if word.is_some() {
+            self.left = left;
+        }
+        Ok(word)
     }
 
     fn spend(&mut self, bytes: u32) -> Result<(), Failure> {
