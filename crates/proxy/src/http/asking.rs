@@ -42,6 +42,8 @@ pub(super) struct Asked {
     pub(super) form: Form,
     /// How a batch is to be run.
     pub(super) transaction: Transaction,
+    /// The headers that say so, which are sent back, as Neon does.
+    pub(super) echo: HeaderMap,
 }
 
 impl Asked {
@@ -106,6 +108,7 @@ pub(super) fn read(headers: &HeaderMap, config: &Http) -> Result<Asked, Failure>
         token: Token(bearer.or(password)),
         form: form(headers)?,
         transaction: transaction(headers)?,
+        echo: echo(headers),
     })
 }
 
@@ -144,6 +147,11 @@ fn transaction(headers: &HeaderMap) -> Result<Transaction, Failure> {
     };
     let (read_only, deferrable) = (flag(headers, &READ_ONLY)?, flag(headers, &DEFERRABLE)?);
     Ok(Transaction { isolation, read_only, deferrable })
+}
+
+fn echo(headers: &HeaderMap) -> HeaderMap {
+    let pair = |name| headers.get(&name).map(|value| (name, value.clone()));
+    [ISOLATION_LEVEL, READ_ONLY, DEFERRABLE].into_iter().filter_map(pair).collect()
 }
 
 /// As with Neon, only the very word `true` is a yes.
