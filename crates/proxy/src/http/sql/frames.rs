@@ -92,6 +92,11 @@ pub(crate) fn batch<'a>(
     Ok(())
 }
 
+/// Ends a transaction that is left, which a batch that failed does: its COMMIT was skipped.
+pub(crate) fn rollback(out: &mut BytesMut) {
+    frontend::query("ROLLBACK", out).expect("it has no zero byte");
+}
+
 /// Runs a statement of our own.
 fn run(sql: &str, out: &mut BytesMut) -> Result<(), TooLong> {
     parse(sql, out)?;

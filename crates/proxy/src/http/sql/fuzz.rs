@@ -26,21 +26,26 @@ pub fn fuzz_body(bytes: &[u8]) {
 /// first byte says how it is asked for and where it is cut.
 pub fn fuzz_results(bytes: &[u8]) {
     let Some((&how, answer)) = bytes.split_first() else { return };
-    let style = Style { raw_text: how & 1 != 0, array_mode: how & 2 != 0 };
-    let layout = if how & 4 == 0 { Layout::Document } else { Layout::Lines };
-    let results = || match how & 8 {
-        0 => Results::single(style, layout),
-        _ => Results::batch(vec![style; 3], layout),
-    };
-    let (whole, in_parts) = (read(results(), answer, usize::MAX), read(results(), answer, usize::from(how >> 4) + 1));
-    assert_eq!(whole, in_parts);
-    if let Some((Progress::Done, json)) = whole
-        && style.raw_text
-    {
-        for line in json.split_inclusive(|byte| *byte == b'\n' && layout == Layout::Lines) {
+    let whole = read(asked(how), answer, usize::MAX);
+    assert_eq!(whole, read(asked(how), answer, usize::from(how >> 4) + 1));
+    let Some((Progress::Done(_), json)) = whole else { return };
+    // JSON of the server's is put in as it is.
+    if how & RAW_TEXT != 0 {
+        for line in json.split_inclusive(|byte| *byte == b'\n' && how & LINES != 0) {
             serde_json::from_slice::<serde::de::IgnoredAny>(line).expect("what is written is JSON");
         }
     }
+}
+
+const RAW_TEXT: u8 = 1;
+const ARRAY_MODE: u8 = 2;
+const LINES: u8 = 4;
+const BATCH: u8 = 8;
+
+pub(super) fn asked(how: u8) -> Results {
+    let style = Style { raw_text: how & RAW_TEXT != 0, array_mode: how & ARRAY_MODE != 0 };
+    let layout = if how & LINES == 0 { Layout::Document } else { Layout::Lines };
+    if how & BATCH == 0 { Results::single(style, layout) } else { Results::batch(vec![style; 3], layout) }
 }
 
 /// What comes of the answer, unless it cannot become JSON: what is written before that is seen depends on the parts.

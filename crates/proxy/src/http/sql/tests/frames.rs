@@ -73,6 +73,13 @@ fn a_transaction_is_what_the_headers_say() {
 }
 
 #[test]
+fn what_a_batch_leaves_is_rolled_back() {
+    let mut out = BytesMut::new();
+    frames::rollback(&mut out);
+    assert_eq!(out[..], *b"Q\0\0\0\x0dROLLBACK\0");
+}
+
+#[test]
 fn more_than_a_bind_can_count_is_refused() {
     let parameters = vec![None; 65_536];
     let statement = statement("a", &parameters);
