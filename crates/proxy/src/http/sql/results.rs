@@ -78,6 +78,7 @@ pub(crate) struct Results {
     /// Behind a statement's rows. It is written when something comes that shows that it counts.
     ending: Vec<u8>,
     error: Option<Box<SqlError>>,
+    committed: bool,
 }
 
 /// What the server is to answer next.
@@ -127,6 +128,7 @@ impl Results {
             rows: Rows::new(layout, first),
             ending: Vec::new(),
             error: None,
+            committed: false,
         }
     }
 
@@ -146,6 +148,11 @@ impl Results {
                 }
             }
         }
+    }
+
+    /// Whether a statement has committed what was done before it.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.committed
     }
 
     /// The error to tell if the server ended before the answer did: the one with which it took leave, if it did.
@@ -297,6 +304,7 @@ impl Results {
     /// A statement ends, with this command tag.
     fn complete(&mut self, tag: &[u8]) -> Result<(), Failure> {
         text::Utf8::whole(tag)?;
+        self.committed |= matches!(tag, b"COMMIT" | b"PREPARE TRANSACTION");
         let (command, count) = command(tag);
         let out = &mut self.ending;
         out.extend_from_slice(if self.layout == Layout::Document { b"],\"command\":" } else { b"{\"command\":" });
