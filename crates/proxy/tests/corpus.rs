@@ -4,10 +4,11 @@ use std::fs;
 
 fn replay(corpus: &str, fuzz: impl Fn(&[u8])) {
     let directory = format!("{}/fuzz/corpus/{corpus}", env!("CARGO_MANIFEST_DIR"));
-    let mut inputs = fs::read_dir(&directory).unwrap().peekable();
+    let mut inputs = fs::read_dir(&directory).expect("the corpus is here").peekable();
     assert!(inputs.peek().is_some(), "{directory} is empty");
     for input in inputs {
-        fuzz(&fs::read(input.unwrap().path()).unwrap());
+        let path = input.expect("the corpus can be listed").path();
+        fuzz(&fs::read(path).expect("an input can be read"));
     }
 }
 
