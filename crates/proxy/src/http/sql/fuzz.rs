@@ -1,6 +1,6 @@
 //! For the fuzzer: bodies, and answers of a server that need not be a Postgres.
 
-use super::body::{self, MAX_PARAMETERS, Work};
+use super::body::{self, Work};
 use super::results::{Layout, Progress, Results, Style};
 
 /// Reads arbitrary bytes as a request: must not panic, and what is taken must keep to the limits.
@@ -15,11 +15,23 @@ pub fn fuzz_body(bytes: &[u8]) {
     };
     assert!(statements.len() <= body::MAX_QUERIES);
     for statement in statements {
-        assert!(!statement.query.contains('\0') && statement.parameters.len() <= MAX_PARAMETERS);
-        for parameter in statement.parameters.iter().flatten() {
-            assert!(!parameter.contains(&0) && std::str::from_utf8(parameter).is_ok());
-        }
+        let parameters = statement.parameters.encoded();
+        assert!(!statement.query.contains('\0') && parameters.len() <= 6 * bytes.len());
+        assert_eq!(read_parameters(parameters), usize::from(statement.parameters.count()));
     }
+}
+
+/// How many there are, each a text as Postgres takes it.
+fn read_parameters(mut encoded: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((length, rest)) = encoded.split_first_chunk() {
+        let length = i32::from_be_bytes(*length);
+        let (value, rest) = rest.split_at(usize::try_from(length).unwrap_or(0));
+        assert!(length >= -1 && !value.contains(&0) && std::str::from_utf8(value).is_ok());
+        (encoded, count) = (rest, count + 1);
+    }
+    assert!(encoded.is_empty());
+    count
 }
 
 /// Reads arbitrary bytes as a server's answer: must not panic, and must make of parts what it makes of the whole. The
