@@ -1,0 +1,5 @@
+//! `POST /sql`, as plain clients have it.
+
+mod answers;
+mod identity;
+mod limits;
