@@ -59,7 +59,8 @@ impl<'a> Answers<'a> {
         let size = frame.body.len() as u32 + 5;
         self.budget = self.budget.checked_sub(size).ok_or_else(|| Error::Protocol("a login without end".to_owned()))?;
         let answer = decode(frame.clone());
-        let answer = answer.ok_or_else(|| Error::Protocol(format!("malformed message {:?}", char::from(frame.tag.0))))?;
+        let answer =
+            answer.ok_or_else(|| Error::Protocol(format!("malformed message {:?}", char::from(frame.tag.0))))?;
         Ok((answer, frame))
     }
 }

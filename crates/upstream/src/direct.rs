@@ -7,17 +7,15 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use postgres_protocol::authentication::sasl::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
-use postgres_protocol::message::frontend;
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use wire::frame::{Frame, backend, frontend as tags};
+use wire::frame::{Frame, backend, frontend};
 use wire::stream::Stream;
 
 use crate::answer::{Answer, Answers, c_string};
 use crate::cancel::CancelTarget;
-use crate::connect::{Failure, Route, attempts, connect};
+use crate::connect::{Failure, Route, attempts, connect, outlast};
 use crate::error::{Error, MethodError, Step};
 use crate::login::{
     CLEARTEXT, Login, MD5, OK, Password, Proof, Rules, SASL, SASL_CONTINUE, SASL_FINAL, authenticate, parse_mechanisms,
@@ -69,14 +67,10 @@ impl Direct {
         attempts(config, |attempt| log_in(config, attempt, packet, login)).await
     }
 
-    /// Takes leave of the server, so that it logs no lost connection.
-    pub async fn terminate(mut self) {
-        let mut goodbye = BytesMut::new();
-        frontend::terminate(&mut goodbye);
-        // A server that is already gone needs no goodbye.
-        if self.stream.write_all(&goodbye).await.is_ok() {
-            let _ = self.stream.shutdown().await;
-        }
+    /// Hangs up, wherever the server stands, and waits until it is gone. There is no message for that which could not be
+    /// taken for the rest of one that the client left unfinished.
+    pub async fn leave(mut self) {
+        outlast(&mut self.stream).await;
     }
 }
 
@@ -172,7 +166,9 @@ impl Dialogue {
             (Stage::Nothing, CLEARTEXT) if !self.rules.verified => return Err(MethodError::Cleartext.into()),
             (Stage::Nothing, MD5) if !self.rules.allow_md5 => return Err(MethodError::Md5.into()),
             (Stage::Nothing, CLEARTEXT | MD5) => (Stage::Password, Demand::Answer(asking(code, &body))),
-            (Stage::Nothing, SASL) => (Stage::SaslInitial, Demand::Answer(asking(code, &self.choose_mechanism(&body)?))),
+            (Stage::Nothing, SASL) => {
+                (Stage::SaslInitial, Demand::Answer(asking(code, &self.choose_mechanism(&body)?)))
+            }
             (Stage::Nothing, _) => return Err(MethodError::Unsupported.into()),
             (Stage::SaslInitial, SASL_CONTINUE) => (Stage::SaslResponse, Demand::Answer(asking(code, &body))),
             (Stage::SaslResponse, SASL_FINAL) => (Stage::SaslFinal, Demand::Hear(asking(code, &body))),
@@ -191,7 +187,7 @@ impl Dialogue {
         if self.stage == Stage::SaslInitial && self.binds && wants_binding(&body) {
             return Err(MethodError::ChannelBinding.into());
         }
-        send(&mut self.stream, &Frame { tag: tags::PASSWORD, body }.to_bytes()).await
+        send(&mut self.stream, &Frame { tag: frontend::PASSWORD, body }.to_bytes()).await
     }
 
     /// Waits for the session to start, once it is [granted](Demand::Granted).
@@ -268,7 +264,9 @@ mod tests {
         let parameters = Parameters::parse([("TimeZone", "UTC")]).unwrap();
         let startup = DirectStartup { user: "owner", database: "app", parameters: &parameters };
         let packet = startup.packet().unwrap();
-        let Ok(FirstPacket::Startup(packet)) = parse_first_packet(&packet.slice(4..)) else { panic!("a startup packet") };
+        let Ok(FirstPacket::Startup(packet)) = parse_first_packet(&packet.slice(4..)) else {
+            panic!("a startup packet")
+        };
         let expected = [("user", "owner"), ("database", "app"), ("timezone", "UTC")];
         assert_eq!(packet.parameters, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
