@@ -11,7 +11,6 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use identity::Identity;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -24,6 +23,9 @@ use super::shares::Share;
 use crate::authenticate::authenticate;
 use crate::config::Http;
 use crate::error::Error;
+use crate::passthrough;
+use crate::proxy::Proxy;
+use crate::session::Entrant;
 
 mod body;
 mod error;
@@ -50,12 +52,11 @@ use body::Work;
 /// A request that has been read, from somebody who may ask, and what it holds until it is answered.
 struct Admitted {
     asked: Asked,
-    identity: Identity,
     work: Work,
     caller: Caller,
     id: u64,
     _place: OwnedSemaphorePermit,
-    _share: Share,
+    _share: Option<Share>,
 }
 
 /// Answers a request, whatever comes of it.
@@ -65,8 +66,8 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
     let caller = Caller::of(carrier, request.headers(), &service.config);
     // Most of its life it waits, and what it waits in is large.
     let answered = Box::pin(async {
-        let admitted = admit(service, caller, request, id).await?;
-        run::run(service, admitted).await
+        let (admitted, entrant) = admit(service, caller, request, id).await?;
+        run::run(service, admitted, entrant).await
     });
     match answered.await {
         Ok(response) => response,
@@ -78,22 +79,35 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
 }
 
 /// From a request to somebody who may ask, and what.
-async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<Admitted, Failure> {
+async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<(Admitted, Entrant), Failure> {
     let Service { proxy, config, .. } = service;
     let place = service.requests.clone().try_acquire_owned();
     let place = place.map_err(|_| Error::TooManyRequests(config.max_requests))?;
     let (head, body) = request.into_parts();
     let mut asked = asking::read(&head.headers, config)?;
-    let private = caller.is_private(proxy.allows_local_clear_text());
-    let token = asked.take_token().unwrap_or_default();
-    let identity = authenticate(private, &asked.request, proxy, async { Ok(token) }).await?;
+    let entrant = enter(proxy, caller, &mut asked).await?;
     // Only now: strangers have nothing to say.
     let work = read(config, &head.headers, body).await?;
-    let share = wait_for_share(service, &asked).await?;
-    let peer = caller.address.ip();
-    let (role, database) = (&asked.request.role, &asked.request.database);
-    debug!(id, %peer, provider = identity.provider(), subject = identity.subject(), role, database, "request");
-    Ok(Admitted { asked, identity, work, caller, id, _place: place, _share: share })
+    let share = match &entrant {
+        Entrant::Identity(_) => Some(wait_for_share(service, &asked).await?),
+        // It has a server of its own.
+        Entrant::Direct(_) => None,
+    };
+    let (peer, user) = (caller.address.ip(), &asked.request.role);
+    debug!(id, %peer, user, database = asked.request.database, passthrough = share.is_none(), "request");
+    Ok((Admitted { asked, work, caller, id, _place: place, _share: share }, entrant))
+}
+
+/// Finds out who asks: by a token, or by a password where the role has one of its own.
+async fn enter(proxy: &Proxy, caller: Caller, asked: &mut Asked) -> Result<Entrant, Error> {
+    let private = caller.is_private(proxy.allows_local_clear_text());
+    if proxy.passthrough.has(&asked.request.role) {
+        let password = asked.take_password().unwrap_or_default();
+        let admitted = passthrough::log_in_with(password, private, &asked.request, proxy).await?;
+        return Ok(Entrant::Direct(admitted));
+    }
+    let token = asked.take_token().unwrap_or_default();
+    authenticate(private, &asked.request, proxy, async { Ok(token) }).await.map(Entrant::Identity)
 }
 
 async fn wait_for_share(service: &Service, asked: &Asked) -> Result<Share, Error> {

@@ -21,7 +21,8 @@ use super::results::{Layout, Results, Style};
 use crate::http::Service;
 use crate::http::answer::Failure;
 use crate::http::asking::{Form, LINES};
-use crate::session::{self, Guest};
+use crate::passthrough;
+use crate::session::{self, Entrant, Guest};
 use crate::statements::LONGEST_SHARED;
 
 /// The SQLSTATE and the function of Postgres that refuses a statement whose result has changed since it was prepared.
@@ -29,13 +30,20 @@ const RESULT_CHANGED: (&str, &str) = ("0A000", "RevalidateCachedQuery");
 
 /// Has it done. A statement whose result has changed since a server prepared it is refused there before anything is done;
 /// who asked did not prepare it, and so it is asked again, which prepares it anew.
-pub(super) async fn run(service: &Service, admitted: Admitted) -> Result<Response, Failure> {
+pub(super) async fn run(service: &Service, admitted: Admitted, entrant: Entrant) -> Result<Response, Failure> {
     let lines = admitted.asked.form.lines;
-    let mut exchange = begin(service, &admitted)?;
+    let again = match &entrant {
+        Entrant::Identity(identity) => Some(identity.clone()),
+        Entrant::Direct(_) => None,
+    };
+    let mut exchange = begin(service, &admitted, entrant)?;
     let mut out = Vec::new();
     let mut outcome = wait(service, lines, &mut exchange, &mut out).await?;
-    if matches!(&outcome, Some(Err(error)) if is_outdated(error)) && !exchange.has_committed() {
-        exchange = begin(service, &admitted)?;
+    if let (Some(Err(error)), Some(identity)) = (&outcome, again)
+        && is_outdated(error)
+        && !exchange.has_committed()
+    {
+        exchange = begin(service, &admitted, Entrant::Identity(identity))?;
         out.clear();
         outcome = wait(service, lines, &mut exchange, &mut out).await?;
     }
@@ -53,27 +61,40 @@ fn is_outdated(error: &SqlError) -> bool {
 }
 
 /// Starts a session that works for the request.
-fn begin(service: &Service, admitted: &Admitted) -> Result<Exchange, Failure> {
-    let Admitted { asked, identity, work, caller, id, .. } = admitted;
-    let (frames, results) = requests(admitted)
-        .map_err(|error| Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", error.to_string()))?;
-    let mut seat = service.proxy.admission.seat()?;
-    seat.belongs_to(identity)?;
-    let text = |query: &str| CString::new(query).expect("a query that was read has no zero byte");
-    let known = statements(work).iter().enumerate().filter(|(_, statement)| is_shared(statement));
-    let guest = Guest {
-        seat,
-        request: asked.request.clone(),
-        identity: identity.clone(),
-        statements: known.map(|(number, statement)| (number.to_string(), text(&statement.query))).collect(),
-    };
+fn begin(service: &Service, admitted: &Admitted, entrant: Entrant) -> Result<Exchange, Failure> {
+    let Admitted { asked, work, caller, id, .. } = admitted;
+    let (proxy, request) = (service.proxy.clone(), asked.request.clone());
+    let mut seat = proxy.admission.seat()?;
     let (near, far) = tunnel(caller.tls, Some(caller.address));
-    service.sessions.spawn(session::host(near, guest, service.proxy.clone(), *id));
+    let is_kept = matches!(entrant, Entrant::Identity(_));
+    let too_long = |error: frames::TooLong| Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", error.to_string());
+    let (frames, results) = requests(admitted, is_kept).map_err(too_long)?;
+    match entrant {
+        Entrant::Identity(identity) => {
+            seat.belongs_to(&identity)?;
+            let guest = Guest { seat, request, identity, statements: known(work) };
+            service.sessions.spawn(session::host(near, guest, proxy, *id));
+        }
+        Entrant::Direct(admitted) => {
+            service.sessions.spawn(passthrough::host(near, seat, admitted, request, proxy, *id));
+        }
+    }
     Ok(Exchange::new(far, frames, results))
 }
 
-/// What the session is to be asked, and who reads what it answers.
-fn requests(admitted: &Admitted) -> Result<(Bytes, Results), frames::TooLong> {
+/// The names and texts of the statements that servers keep, for whoever asks them next.
+fn known(work: &Work) -> Vec<(String, CString)> {
+    let text = |query: &str| CString::new(query).expect("a query that was read has no zero byte");
+    let kept = statements(work).iter().enumerate().filter(|(_, statement)| is_short(statement));
+    kept.map(|(number, statement)| (number.to_string(), text(&statement.query))).collect()
+}
+
+fn is_short(statement: &Statement) -> bool {
+    statement.query.len() <= LONGEST_SHARED
+}
+
+/// What the session is to be asked, and who reads what it answers. `is_kept`: it knows the statements by their names.
+fn requests(admitted: &Admitted, is_kept: bool) -> Result<(Bytes, Results), frames::TooLong> {
     let Form { raw_text, array_mode, lines } = admitted.asked.form;
     let style = |statement: &Statement| Style { raw_text, array_mode: statement.array_mode.unwrap_or(array_mode) };
     let layout = if lines { Layout::Lines } else { Layout::Document };
@@ -81,7 +102,7 @@ fn requests(admitted: &Admitted) -> Result<(Bytes, Results), frames::TooLong> {
     let named = statements(&admitted.work)
         .iter()
         .zip(&names)
-        .map(|(statement, name)| Named { statement, name: is_shared(statement).then_some(name.as_str()) });
+        .map(|(statement, name)| Named { statement, name: (is_kept && is_short(statement)).then_some(name.as_str()) });
     let mut out = BytesMut::new();
     let results = match &admitted.work {
         Work::Single(statement) => {
@@ -101,11 +122,6 @@ fn statements(work: &Work) -> &[Statement] {
         Work::Single(statement) => std::slice::from_ref(statement),
         Work::Batch(statements) => statements,
     }
-}
-
-/// Whether servers keep it, for whoever asks it next.
-fn is_shared(statement: &Statement) -> bool {
-    statement.query.len() <= LONGEST_SHARED
 }
 
 /// Waits for the answer: all of it, or of lines the first.
