@@ -18,6 +18,8 @@ use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
 mod encryption;
+#[cfg_attr(not(test), expect(dead_code, reason = "the table that it is part of follows"))]
+mod http_rate;
 mod limits;
 mod listen;
 mod overrides;
@@ -35,6 +37,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use http_rate::Rate;
 pub use limits::{Log, LogFormat, Runtime, Session};
 pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;

@@ -1,0 +1,3 @@
+//! Postgres over HTTP.
+
+pub(crate) mod rate;
