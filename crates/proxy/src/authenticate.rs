@@ -1,5 +1,6 @@
 //! From a startup message to an identity: what is asked for, is it to be had here, and who asks.
 
+use bytes::Bytes;
 use identity::{Identity, MAX_TOKEN};
 use tokio::io::AsyncWriteExt;
 use upstream::{ParameterError, Parameters};
@@ -18,7 +19,7 @@ pub(crate) const LONGEST_NAME: usize = 63;
 const PROTOCOL_OPTION: &str = "_pq_.";
 
 /// What a client asks for, allowed as far as that can be said without knowing who it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// The version that is spoken from here on.
     pub(crate) version: Version,
@@ -65,19 +66,24 @@ async fn negotiate(client: &mut Stream, startup: &Startup) -> Result<Version, Er
     Ok(newest.min(startup.version))
 }
 
-/// Finds out who asks. The anonymous role is anyone's; for any other there has to be a token that grants it.
+/// Finds out who asks, whichever way the token comes. The anonymous role is anyone's; for any other there has to be a token
+/// that grants it. `private`: nobody can listen in. The `token` is not asked for where there is no use for it.
 ///
 /// # Errors
 /// [`Error`] if this client does not get in.
-pub(crate) async fn authenticate(client: &mut Stream, request: &Request, proxy: &Proxy) -> Result<Identity, Error> {
-    let private = client.is_tls() || (client.is_local() && proxy.allows_local_clear_text());
+pub(crate) async fn authenticate(
+    private: bool,
+    request: &Request,
+    proxy: &Proxy,
+    token: impl Future<Output = Result<String, Error>>,
+) -> Result<Identity, Error> {
     if !private {
         return Err(Error::TlsRequired { available: proxy.tls.is_some() });
     }
     let identity = if proxy.anonymous.as_ref() == Some(&request.role) {
         Identity::anonymous(&*request.role)
     } else {
-        let token = ask_for_token(client).await?;
+        let token = token.await?;
         proxy.verifier.verify(&token, &request.role).await.map_err(Error::Token)?
     };
     // Only now: which databases there are is not for strangers.
@@ -88,10 +94,31 @@ pub(crate) async fn authenticate(client: &mut Stream, request: &Request, proxy: 
     }
 }
 
-async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
+/// Whether a token may be sent on this connection: under TLS, or from this machine.
+pub(crate) fn is_private(client: &Stream, proxy: &Proxy) -> bool {
+    client.is_tls() || (client.is_local() && proxy.allows_local_clear_text())
+}
+
+/// Asks a Postgres client for its token, as for a password in clear.
+///
+/// # Errors
+/// [`Error`] for whatever is no password.
+pub(crate) async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
     let mut out = Vec::new();
     message::ask_for_password(&mut out);
-    client.write_all(&out).await.map_err(Error::ClientGone)?;
+    match ask(client, &out).await?.split_last() {
+        Some((0, token)) if !token.contains(&0) => String::from_utf8(token.to_vec()).map_err(|_| Error::PasswordLayout),
+        _ => Err(Error::PasswordLayout),
+    }
+}
+
+/// Sends an authentication request, and waits for the body of the answer to it: one frame, and not a byte of what may be
+/// behind it.
+///
+/// # Errors
+/// [`Error`] for another message, and for one that is longer than a token.
+pub(crate) async fn ask(client: &mut Stream, request: &[u8]) -> Result<Bytes, Error> {
+    client.write_all(request).await.map_err(Error::ClientGone)?;
     client.flush().await.map_err(Error::ClientGone)?;
     let frame = read_frame(client, MAX_TOKEN as u32 + 1).await.map_err(|error| match error {
         ReadError::Io(error) => Error::ClientGone(error),
@@ -99,11 +126,5 @@ async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
         ReadError::TooLarge { tag: frontend::PASSWORD, size } => Error::PasswordTooLong(size),
         ReadError::TooLarge { tag, .. } => Error::NoPassword(tag),
     })?;
-    if frame.tag != frontend::PASSWORD {
-        return Err(Error::NoPassword(frame.tag));
-    }
-    match frame.body.split_last() {
-        Some((0, token)) if !token.contains(&0) => String::from_utf8(token.to_vec()).map_err(|_| Error::PasswordLayout),
-        _ => Err(Error::PasswordLayout),
-    }
+    if frame.tag == frontend::PASSWORD { Ok(frame.body) } else { Err(Error::NoPassword(frame.tag)) }
 }

@@ -18,11 +18,13 @@ use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
 mod encryption;
-#[cfg_attr(not(test), expect(dead_code, reason = "the table that it is part of follows"))]
+mod http;
+#[cfg_attr(not(test), expect(dead_code, reason = "the table reads it from the next commit on"))]
 mod http_rate;
 mod limits;
 mod listen;
 mod overrides;
+mod passthrough;
 mod pool;
 mod provider;
 mod report;
@@ -37,10 +39,12 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use http::{Http, Origins};
 pub use http_rate::Rate;
 pub use limits::{Log, LogFormat, Runtime, Session};
 pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
+pub use passthrough::Passthrough;
 pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
 pub use safety::Safety;
@@ -56,6 +60,9 @@ use report::Report;
 use roles::Role;
 use section::{Placed, Reading, Section};
 use tree::Node;
+
+/// Said of an address where no token can be sent to.
+const UNREACHABLE: &str = "other machines reach this address, but without [tls] none may send a token";
 
 /// The largest file that is read: a hundred times what a large installation needs.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -77,10 +84,14 @@ pub struct Config {
     pub providers: Vec<ProviderConfig>,
     /// The role for which no token is needed; it is one of `roles`.
     pub anonymous: Option<String>,
+    /// The roles that log in with passwords of their own; none of `roles`, nor of their logins.
+    pub passthrough: Passthrough,
     /// How many clients and servers.
     pub pool: Pool,
     /// Limits of one session.
     pub session: Session,
+    /// What requests over HTTP may be.
+    pub http: Http,
     /// What the audit at start and later may find.
     pub safety: Safety,
     /// Threads.
@@ -136,15 +147,24 @@ impl Config {
         let listen = listen::read(&mut listen_table);
         let tls = root.has("tls").then(|| listen::read_tls(root.section("tls")));
         if tls.is_none() && !listen.postgres.iter().all(Address::is_local) {
-            listen_table.warn("postgres", "other machines reach this address, but without [tls] none may send a token");
+            listen_table.warn("postgres", UNREACHABLE);
         }
         let upstream = server::read(root.section("upstream"));
         let claims = claims::read(root.section("claims"));
         let roles = roles::read(root.sections("role"));
         let (providers, mut wanted) = provider::read(root.sections("provider"));
         let anonymous = read_anonymous(&mut root);
+        let passthrough = passthrough::read(root.section("passthrough"), &roles, anonymous.as_ref());
         let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
+        let http = {
+            let names: Vec<_> = roles.iter().map(|role| role.value.name.as_str()).collect();
+            http::read(root.section("http"), &names, pool.servers.default_pool_size)
+        };
+        let local = listen.http.iter().all(|address| address.ip().to_canonical().is_loopback());
+        if tls.is_none() && !local && http.trusted_proxies.is_empty() {
+            listen_table.warn("http", UNREACHABLE);
+        }
         let safety = safety::read(root.section("safety"));
         let runtime = limits::read_runtime(root.section("runtime"));
         let log = limits::read_log(root.section("log"));
@@ -167,8 +187,10 @@ impl Config {
             roles: roles.into_iter().map(|role| role.value.login()).collect(),
             providers,
             anonymous: anonymous.map(|role| role.value),
+            passthrough,
             pool,
             session,
+            http,
             safety,
             runtime,
             log,

@@ -29,8 +29,8 @@ mod error;
 mod greeting;
 mod guard;
 mod handshake;
-#[cfg_attr(not(test), expect(dead_code, reason = "the endpoint that uses it follows"))]
 mod http;
+mod passthrough;
 mod proxy;
 mod relay;
 mod remembered;
@@ -42,4 +42,5 @@ mod upkeep;
 mod workers;
 
 pub use effect::fuzz_effects;
+pub use http::sql::{fuzz_body, fuzz_results};
 pub use proxy::Stop;

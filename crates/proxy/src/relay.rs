@@ -6,6 +6,7 @@
 //!
 //! [`pump`] moves the bytes, [`up`] decides about each of the client's frames and [`down`] about each of the server's.
 
+use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,7 +19,7 @@ use wire::stream::Stream;
 
 use crate::config::PoolMode;
 use crate::deadlines::Standing;
-use crate::effect::Effects;
+use crate::effect::{self, Effects};
 use crate::remembered::Remembered;
 use crate::statements::Statements;
 use crate::upkeep::Upkeep;
@@ -29,6 +30,7 @@ mod pump;
 mod up;
 
 pub(crate) use end::{Broken, End, Farewell};
+pub(crate) use up::is_request;
 
 /// Terminate, as a frame.
 const TERMINATE: &[u8] = b"X\0\0\0\x04";
@@ -96,6 +98,24 @@ impl Session {
             listening: true,
             terminated: false,
         }
+    }
+
+    /// The client may bind this statement under this name, though it has not prepared it. What is longer than
+    /// [`LONGEST_SHARED`] it had better prepare as the unnamed one, which stays on no server. Only in transaction mode.
+    ///
+    /// [`LONGEST_SHARED`]: crate::statements::LONGEST_SHARED
+    pub(crate) fn knows(&mut self, name: &str, query: &CStr) {
+        let effects = self.prepared(query.to_bytes());
+        self.statements.knows(name, query, effects);
+    }
+
+    /// This is prepared: what it will do when it is executed.
+    fn prepared(&mut self, query: &[u8]) -> Effects {
+        let mut effects = effect::effects(query);
+        self.remembered.pin(effects.pins);
+        // A statement with several commands is none.
+        effects.changes.truncate(1);
+        effects
     }
 
     /// Whether the client has to keep the server it has.
@@ -308,4 +328,23 @@ fn update(known: &mut Option<Reported>, reported: &mut Reported, out: &mut Vec<u
     let differ = reported.iter().filter(|pair| !known.contains(pair));
     differ.for_each(|(name, value)| message::parameter_status(out, name, value));
     *known = reported.clone();
+}
+
+#[cfg(test)]
+mod tests {
+    use upstream::Parameters;
+
+    use super::*;
+    use crate::statement::Registry;
+
+    #[test]
+    fn what_a_statement_pins_is_known_before_it_is_made() {
+        for (query, keeps_server) in [(c"SELECT 1", false), (c"LISTEN here", true), (c"", false)] {
+            let remembered = Remembered::new([7; 32], &Parameters::default());
+            let statements = Statements::new(Arc::new(Registry::default()), [7; 32], PoolMode::Transaction);
+            let mut session = Session::new(PoolMode::Transaction, remembered, statements);
+            session.knows("s", query);
+            assert_eq!(session.keeps_server(), keeps_server, "{query:?}");
+        }
+    }
 }

@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use aws_lc_rs::rand;
+use tokio::time::Instant;
 
 use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::statements::Description;
+
+/// For so long a server's statement serves clients that are not told the types of its parameters.
+const LONGEST_UNTOLD: Duration = Duration::from_secs(60);
 
 /// A statement that a client has prepared.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub(crate) struct Statement {
     pub(crate) description: OnceLock<Description>,
     /// How many doubts there were when a server was asked that agreed.
     sure: AtomicU64,
+    since: Instant,
 }
 
 /// What it takes to prepare a statement again.
@@ -115,6 +121,18 @@ impl Registry {
         }
     }
 
+    /// The same for a client that is told nothing of it and gives the server text. When a column is altered the parameters
+    /// keep the types that they had, and a time is read as a date without anybody noticing: after a while it is prepared
+    /// anew.
+    pub(crate) fn intern_untold(&self, identity: &Digest, content: &[u8], effects: Effects) -> Arc<Statement> {
+        let statement = self.intern(identity, content, effects.clone());
+        if statement.since.elapsed() < LONGEST_UNTOLD {
+            return statement;
+        }
+        self.retire(identity, &statement);
+        self.intern(identity, content, effects)
+    }
+
     /// The statement with the content of this one, which has turned out to be described otherwise.
     pub(crate) fn renew(&self, identity: &Digest, old: &Statement, description: Description) -> Arc<Statement> {
         self.retire(identity, old);
@@ -154,7 +172,7 @@ impl Registry {
     fn make(&self, kept: OnceLock<Kept>) -> Arc<Statement> {
         let number = self.next();
         let (name, sure) = (self.name(number).into(), AtomicU64::new(self.doubts()));
-        Arc::new(Statement { number, name, kept, description: OnceLock::new(), sure })
+        Arc::new(Statement { number, name, kept, description: OnceLock::new(), sure, since: Instant::now() })
     }
 }
 
@@ -244,6 +262,18 @@ mod tests {
         other.agreed(registry.doubts());
         assert!(one.is_in_doubt(&registry) && !other.is_in_doubt(&registry));
         assert!(!intern(&registry, "c").is_in_doubt(&registry));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_is_told_of_is_another_statement_after_a_while() {
+        let registry = Registry::default();
+        let untold = || registry.intern_untold(&[7; 32], b"a", Effects::default());
+        let old = untold();
+        tokio::time::advance(LONGEST_UNTOLD - Duration::from_secs(1)).await;
+        assert_eq!(untold().number, old.number);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let new = untold();
+        assert!(new.number != old.number && untold().number == new.number);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! its way; an error takes back those that it left undone.
 
 use std::collections::{HashMap, VecDeque};
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use upstream::Prepared;
@@ -40,6 +41,9 @@ use frames::{about, c_string, key, rename};
 use making::{Doubt, Question};
 use pending::Pending;
 use unnamed::Unnamed;
+
+/// The longest statement that clients find on a server where another has left it.
+pub(crate) const LONGEST_SHARED: usize = 16 * 1024;
 
 /// What is kept for one client. Beyond it statements are left where they are, and the client with them.
 const MOST_BYTES: usize = 4 << 20;
@@ -75,6 +79,7 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
+    /// Those of a client that has none. Clients for whom `identity` is the same share what they prepare.
     pub(crate) fn new(registry: Arc<Registry>, identity: Digest, mode: PoolMode) -> Self {
         Self {
             registry,
@@ -98,6 +103,15 @@ impl Statements {
     /// Whether there is a statement that could not be prepared again elsewhere.
     pub(crate) fn bind_to_server(&self) -> bool {
         self.unkept || self.unnamed.as_ref().is_some_and(|unnamed| unnamed.content.is_none())
+    }
+
+    /// The client has this statement from the beginning, without a Parse: it leaves the types of parameters to the server
+    /// and is told of none, so that each server's own will do. There have to be names of ours.
+    pub(crate) fn knows(&mut self, name: &str, query: &CStr, effects: Effects) {
+        debug_assert!(self.renames, "on the server it has to be made under a name that is nobody else's");
+        let content = [query.to_bytes_with_nul(), &[0, 0]].concat();
+        let statement = self.registry.intern_untold(&self.identity, &content, effects);
+        self.keep(key(name.as_bytes()), statement);
     }
 
     /// A Parse. `effects` are those of its query; without them it is too long to be seen whole, and they come later, by
@@ -303,3 +317,6 @@ impl Statements {
 fn kept_bytes(statement: &Statement) -> usize {
     statement.kept.get().map_or(0, |kept| kept.content.len())
 }
+
+#[cfg(test)]
+mod tests;

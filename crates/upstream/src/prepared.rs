@@ -3,19 +3,29 @@
 //! They never outlive the identity that made them: a reset of the session does away with all. Until then any client of
 //! that identity may use them.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What a server has prepared.
 #[derive(Debug)]
 pub struct Prepared {
-    /// When each was used last, as the clock below counts.
-    named: HashMap<u64, u64>,
+    named: HashMap<u64, Entry>,
     /// Those of them that are there, but are not known to be what their number stands for.
     spoiled: HashSet<u64>,
     clock: u64,
     most: usize,
     /// The unnamed statement: it may be any client's, and each makes its own.
     pub unnamed: Option<u64>,
+}
+
+/// A statement that is there.
+#[derive(Debug)]
+struct Entry {
+    /// When it was used last, as the clock counts.
+    used: u64,
+    /// What is kept with it.
+    kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Prepared {
@@ -29,7 +39,14 @@ impl Prepared {
     pub fn uses(&mut self, number: u64) -> bool {
         self.clock += 1;
         let clock = self.clock;
-        self.named.get_mut(&number).map(|used| *used = clock).is_some()
+        self.named.get_mut(&number).map(|entry| entry.used = clock).is_some()
+    }
+
+    /// Keeps this for as long as the statement is there: what it takes to ask for it once more.
+    pub fn keep(&mut self, number: u64, what: Arc<dyn Any + Send + Sync>) {
+        if let Some(entry) = self.named.get_mut(&number) {
+            entry.kept = Some(what);
+        }
     }
 
     /// Notes that this one is not what its number stands for: before it is used it has to be made anew.
@@ -50,11 +67,11 @@ impl Prepared {
     pub fn made(&mut self, number: u64) -> Option<u64> {
         self.clock += 1;
         self.spoiled.remove(&number);
-        let known = self.named.insert(number, self.clock).is_some();
+        let known = self.insert(number).is_some();
         if known || self.named.len() <= self.most {
             return None;
         }
-        let oldest = self.named.iter().min_by_key(|(_, used)| **used).map(|(oldest, _)| *oldest)?;
+        let oldest = self.named.iter().min_by_key(|(_, entry)| entry.used).map(|(oldest, _)| *oldest)?;
         self.closed(oldest);
         Some(oldest)
     }
@@ -67,7 +84,7 @@ impl Prepared {
 
     /// Notes one that is there after all, because it was not closed. What it is like has been forgotten.
     pub fn restored(&mut self, number: u64) {
-        self.named.insert(number, self.clock);
+        self.insert(number);
         self.spoil(number);
     }
 
@@ -76,6 +93,10 @@ impl Prepared {
         self.named.clear();
         self.spoiled.clear();
         self.unnamed = None;
+    }
+
+    fn insert(&mut self, number: u64) -> Option<Entry> {
+        self.named.insert(number, Entry { used: self.clock, kept: None })
     }
 }
 
@@ -104,6 +125,24 @@ mod tests {
         prepared.spoil(3);
         prepared.clear();
         assert!(!prepared.uses(3) && !prepared.is_spoiled(3) && prepared.unnamed.is_none());
+    }
+
+    #[test]
+    fn what_is_kept_with_a_statement_goes_when_it_does() {
+        let mut prepared = Prepared::new(1);
+        let what = Arc::new(());
+        prepared.keep(1, what.clone());
+        assert_eq!(Arc::strong_count(&what), 1, "it is not there");
+        let ways: [fn(&mut Prepared); 3] =
+            [|all| assert!(all.closed(1)), |all| assert!(all.made(2).is_some()), Prepared::clear];
+        for goes in ways {
+            prepared.made(1);
+            prepared.keep(1, what.clone());
+            assert_eq!(Arc::strong_count(&what), 2);
+            goes(&mut prepared);
+            assert_eq!(Arc::strong_count(&what), 1);
+            prepared.clear();
+        }
     }
 
     #[test]

@@ -182,12 +182,7 @@ impl Up<'_> {
         let (unnamed, content) = (name == 0, &head[name + 1..]);
         let whole = head.len() == header.body as usize;
         let query = content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
-        let mut effects = whole.then(|| effect::effects(query.strip_suffix(b"\0").unwrap_or(query)));
-        if let Some(effects) = &mut effects {
-            self.session.remembered.pin(effects.pins);
-            // A statement with several commands is none.
-            effects.changes.truncate(1);
-        }
+        let effects = whole.then(|| self.session.prepared(query.strip_suffix(b"\0").unwrap_or(query)));
         let sole = effects.as_ref().filter(|_| unnamed).and_then(|effects| sole_deallocation(query, effects));
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
         let ours = sole.and_then(|name| self.session.statements.deallocate(&name, &mut way));
@@ -287,7 +282,7 @@ fn is_large_object_function(head: &[u8]) -> bool {
 }
 
 /// The messages that a client may send once it is in.
-fn is_request(tag: Tag) -> bool {
+pub(crate) fn is_request(tag: Tag) -> bool {
     matches!(
         tag,
         frontend::BIND

@@ -18,7 +18,7 @@ use wire::owed::Answer;
 use super::description::Listener;
 use super::frames::{about, length};
 use super::pending::Pending;
-use super::{Statements, Way};
+use super::{LONGEST_SHARED, Statements, Way};
 use crate::effect::is_planned;
 use crate::error::result_changed;
 use crate::statement::{Kept, Statement};
@@ -74,6 +74,9 @@ impl Statements {
             self.close_on_server(number, way);
         }
         self.make_room(number, way);
+        if kept.content.len() <= LONGEST_SHARED {
+            way.server.keep(number, statement.clone());
+        }
         let asker = if statement.is_in_doubt(&self.registry) { Asker::Doubter } else { Asker::Maker };
         let question = statement.description.get().map(|_| self.question(statement, asker));
         let waits = matches!(&question, Some(Question { asker: Asker::Doubter, .. }));
