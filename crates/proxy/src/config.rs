@@ -19,7 +19,6 @@ use upstream::{ClaimsMode, Login, Password};
 mod claims;
 mod encryption;
 mod http;
-#[cfg_attr(not(test), expect(dead_code, reason = "the table reads it from the next commit on"))]
 mod http_rate;
 mod limits;
 mod listen;

@@ -1,5 +1,5 @@
-//! How many requests a second one address and one identity may make, and how many tokens of an address may be refused in
-//! a minute before it has to wait.
+//! How many requests a second one address and one identity may make, and how many tokens and passwords of an address
+//! may be refused in a minute before it has to wait.
 //!
 //! Each of them has an account, which is one number: the moment until which what was spent would have lasted at the
 //! steady rate (GCRA, ITU-T I.371). It may be ahead of the clock by the length of the period and no more, so that a
@@ -24,6 +24,9 @@ use crate::tenancy::holder;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The SQLSTATE with which Postgres refuses a password.
+const WRONG_PASSWORD: &str = "28P01";
+
 /// Accounts of each kind, some 300 bytes each.
 const ACCOUNTS: u64 = 100_000;
 
@@ -40,7 +43,7 @@ pub(crate) enum Pace {
     /// Requests.
     #[error("http.address_rate = {0} requests a second from one address")]
     Address(u32),
-    /// Tokens that are refused.
+    /// Tokens and passwords that are refused.
     #[error("http.address_failures = {0} failed authentications a minute from one address")]
     Failures(u32),
     /// Requests of somebody who is known.
@@ -58,7 +61,7 @@ impl Rates {
         }
     }
 
-    /// A request has come, and its token was not looked at yet.
+    /// A request has come, and neither token nor password was looked at yet.
     ///
     /// # Errors
     /// [`Error::TooFast`]
@@ -75,7 +78,7 @@ impl Rates {
         }
     }
 
-    /// It was turned away. That is held against the address if it was for its token.
+    /// It was turned away. That is held against the address if it was for its token or password.
     pub(crate) fn failed(&self, from: IpAddr, error: &Error, now: Instant) {
         if let Some(failures) = self.failures.as_ref().filter(|_| is_failed_authentication(error)) {
             failures.charge(Network::of(from), now);
@@ -101,6 +104,7 @@ impl Rates {
 fn is_failed_authentication(error: &Error) -> bool {
     match error {
         Error::Token(rejection) => *rejection != Rejection::Empty && rejection.fault() == Fault::Token,
+        Error::LoginRefused(error) => error.sqlstate == WRONG_PASSWORD,
         _ => false,
     }
 }

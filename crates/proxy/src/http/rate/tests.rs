@@ -43,6 +43,11 @@ fn refused_token() -> Error {
     Error::Token(Rejection::BadSignature { provider: "acme".to_owned(), key_id: None })
 }
 
+fn refused_login(sqlstate: &str) -> Error {
+    let (message, detail, frame) = (String::new(), String::new(), bytes::Bytes::new());
+    Error::LoginRefused(upstream::DatabaseError { sqlstate: sqlstate.to_owned(), message, detail, frame })
+}
+
 /// The identity of a token of this subject, from one of two providers.
 async fn identity(issuer: &str, subject: &str) -> Identity {
     let provider = |name: &str| {
@@ -178,7 +183,7 @@ fn an_address_with_too_many_refused_tokens_waits() {
 }
 
 #[test]
-fn nothing_but_a_refused_token_is_held_against_an_address() {
+fn nothing_but_a_refused_token_or_password_is_held_against_an_address() {
     let (rates, now) = rates(&Rate { address_failures: 1, ..none() });
     let from = ip("192.0.2.1");
     let provider = || "acme".to_owned();
@@ -187,6 +192,7 @@ fn nothing_but_a_refused_token_is_held_against_an_address() {
         Error::Token(Rejection::KeysUnavailable { provider: provider() }),
         Error::Token(Rejection::RoleNotGranted { provider: provider(), role: "owner".to_owned() }),
         Error::Database("postgres".to_owned()),
+        refused_login("53300"),
     ];
 
     for error in &blameless {
@@ -194,8 +200,10 @@ fn nothing_but_a_refused_token_is_held_against_an_address() {
         assert_eq!(admitted(10, || rates.came(from, now)), 10, "{error}");
     }
 
-    rates.failed(from, &refused_token(), now);
-    assert!(rates.came(from, now).is_err());
+    for (error, from) in [(refused_token(), from), (refused_login("28P01"), ip("192.0.2.2"))] {
+        rates.failed(from, &error, now);
+        assert!(rates.came(from, now).is_err(), "{error}");
+    }
 }
 
 #[test]
