@@ -3,3 +3,4 @@
 mod answers;
 mod identity;
 mod limits;
+mod transport;

@@ -95,7 +95,6 @@ pub(crate) async fn log_in(
 ///
 /// # Errors
 /// [`Error`] if it does not get in.
-#[expect(dead_code, reason = "for clients that speak HTTP")]
 pub(crate) async fn log_in_with(
     password: String,
     private: bool,
@@ -180,7 +179,6 @@ pub(crate) async fn serve(
 
 /// Serves a client to the end that does not ask what its settings are: what it sends are requests, and what it gets are
 /// their answers.
-#[expect(dead_code, reason = "for clients that speak HTTP")]
 pub(crate) async fn host(client: Stream, seat: Seat, admitted: Admitted, request: Request, proxy: Arc<Proxy>, id: u64) {
     let visit = Visit::new(client, admitted, &request, &proxy);
     Box::pin(visit.run(&proxy, id)).await;

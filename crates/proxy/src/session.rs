@@ -66,7 +66,7 @@ pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u6
 }
 
 /// Somebody who may come in.
-enum Entrant {
+pub(crate) enum Entrant {
     /// By a token, or as the anonymous role.
     Identity(Identity),
     /// By a password of the role's own.
