@@ -1,5 +1,6 @@
-//! `POST /sql`, as plain clients have it.
+//! `POST /sql`, as plain clients have it, and WebSockets.
 
 mod answers;
 mod identity;
 mod limits;
+mod websocket;

@@ -29,6 +29,7 @@ mod paced;
 mod route;
 mod shares;
 pub(crate) mod sql;
+mod websocket;
 
 use shares::Shares;
 
@@ -42,7 +43,7 @@ pub(crate) struct Service {
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     shares: Shares,
-    /// The sessions that requests have begun.
+    /// The sessions that requests and WebSockets have begun.
     sessions: TaskTracker,
 }
 
