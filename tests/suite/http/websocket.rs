@@ -78,8 +78,8 @@ async fn bytes_mean_the_same_wherever_they_are_cut() {
 
 #[tokio::test]
 async fn a_message_may_come_in_fragments_with_pings_between() {
-    use tungstenite::protocol::frame::coding::{Data, OpCode};
     use tungstenite::protocol::frame::Frame;
+    use tungstenite::protocol::frame::coding::{Data, OpCode};
 
     let (stage, proxy) = (Stage::get(), proxy().await);
     let all = [&login(&stage.token("alice")).concat()[..], &query("SELECT count(*) FROM todos")].concat();

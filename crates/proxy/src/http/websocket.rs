@@ -116,7 +116,10 @@ async fn serve(service: Arc<Service>, upgrade: OnUpgrade, caller: Caller, login:
 fn accept(request: &Request, config: &Http) -> Result<HeaderValue, (StatusCode, &'static str)> {
     let headers = request.headers();
     if !headers.get_all(header::ORIGIN).iter().all(|origin| config.origins.allow(origin)) {
-        return Err((StatusCode::FORBIDDEN, "pages of this origin may not connect: [http] cors_origins has the others"));
+        return Err((
+            StatusCode::FORBIDDEN,
+            "pages of this origin may not connect: [http] cors_origins has the others",
+        ));
     }
     if request.method() != Method::GET {
         return Err((StatusCode::BAD_REQUEST, "a WebSocket begins with GET"));

@@ -16,8 +16,8 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use wire::stream::FarEnd;
 
 use super::frame::{Incoming, Part, Violation};
-use outgoing::Outgoing;
 use crate::client;
+use outgoing::Outgoing;
 
 mod outgoing;
 
@@ -171,9 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carriage<S> {
         self.rest = 0..self.rest.len();
         let mut space = ReadBuf::new(&mut self.read[self.rest.end..]);
         match Pin::new(&mut self.socket).poll_read(cx, &mut space) {
-            Poll::Ready(Ok(())) if space.filled().is_empty() => {
-                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
-            }
+            Poll::Ready(Ok(())) if space.filled().is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(())) => {
                 self.rest.end += space.filled().len();
                 self.heard = Instant::now();
