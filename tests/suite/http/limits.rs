@@ -57,6 +57,39 @@ async fn one_request_too_many_is_told_to_come_back() {
     wait::until("room", async || (proxy.sql(&token, "SELECT 1").await.status == StatusCode::OK).then_some(())).await;
 }
 
+#[tokio::test]
+async fn an_identity_that_asks_too_often_is_told_when_to_come_back_and_others_are_served() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.identity_rate", 1).start().await;
+    let (alice, bob) = (stage.token("alice"), stage.token("bob"));
+    let refused = async || {
+        let answer = proxy.sql(&alice, "SELECT 1").await;
+        (answer.status != StatusCode::OK).then_some(answer)
+    };
+    let refused = wait::until("one too many", refused).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, Some("1")));
+    assert_eq!(refused.code(), "53400");
+    assert_eq!(proxy.sql_rows(&bob, "SELECT 1 AS one").await, json!([{"one": 1}]));
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_is_turned_away_and_one_whose_tokens_expire_is_not() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.address_failures", 3).start().await;
+    let good = stage.token("alice");
+    for _ in 0..10 {
+        assert_eq!(proxy.sql(&stage.token("alice").expired(), "SELECT 1").await.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(proxy.sql(&good, "SELECT 1").await.status, StatusCode::OK);
+    let good_text = good.to_string();
+    let forged = format!("{}AAAA", &good_text[..good_text.len() - 4]);
+    for _ in 0..3 {
+        assert_eq!(proxy.sql(&forged, "SELECT 1").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let turned_away = proxy.sql(&good, "SELECT 1").await;
+    assert_eq!((turned_away.status, &*turned_away.code()), (StatusCode::TOO_MANY_REQUESTS, "53400"));
+}
+
 /// A request that takes for ever, and whose statement has this word in it.
 pub(super) fn ask_for_ever(proxy: &Proxy, token: &Token<'_>, word: &str) -> JoinHandle<Answer> {
     let body = json!({"query": format!("SELECT pg_sleep(3600), '{word}'")}).to_string();

@@ -9,7 +9,7 @@ pub struct Rate {
     pub identity_rate: u32,
     /// Requests a second from one address, which in IPv6 is a /64.
     pub address_rate: u32,
-    /// Tokens and passwords of one address that may be refused in a minute before its requests are turned away unread.
+    /// Forged tokens and wrong passwords that one address may send in a minute before its requests are turned away unread.
     pub address_failures: u32,
 }
 

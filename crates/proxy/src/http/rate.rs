@@ -99,11 +99,18 @@ impl Rates {
     }
 }
 
-/// Nothing is held against whoever has brought no token, or one whose issuer has no keys to be had, or who is known and
-/// has asked for too much.
+/// What is held against an address is a guess or a forgery. Whoever has brought no token, or one that an issuer has signed
+/// and that is of no use any more, is most often somebody who has been here before, and perhaps with others behind one
+/// address.
 fn is_failed_authentication(error: &Error) -> bool {
     match error {
-        Error::Token(rejection) => *rejection != Rejection::Empty && rejection.fault() == Fault::Token,
+        Error::Token(
+            Rejection::Empty
+            | Rejection::Expired { .. }
+            | Rejection::NotYetValid { .. }
+            | Rejection::WrongAudience { .. },
+        ) => false,
+        Error::Token(rejection) => rejection.fault() == Fault::Token,
         Error::LoginRefused(error) => error.sqlstate == WRONG_PASSWORD,
         _ => false,
     }
