@@ -16,7 +16,6 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use upstream::Prepared;
 use wire::frame::{Header, frontend};
 use wire::lane::Verdict;
 use wire::owed::{Answer, Owed};
@@ -26,12 +25,14 @@ use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::statement::{Kept, Registry, Statement};
 
+mod deallocation;
 mod description;
 mod frames;
 mod making;
 mod pending;
 mod unnamed;
 
+pub(crate) use deallocation::sole_deallocation;
 pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
 pub(crate) use making::ResultChanged;
@@ -223,10 +224,13 @@ impl Statements {
         if !self.renames {
             return Ok((Verdict::Forward, effects));
         }
+        let before = &head[..=portal.len()];
+        if let Some(made) = self.make_deallocation(&statement, way) {
+            return Ok((rename(header, before, name, &made, way.patch), effects));
+        }
         if let Some(verdict) = self.ensure(&statement, way) {
             return Ok((verdict, Effects::default()));
         }
-        let before = &head[..=portal.len()];
         Ok((rename(header, before, name, &statement.name, way.patch), effects))
     }
 
@@ -268,36 +272,6 @@ impl Statements {
             if self.renames { rename(header, b"S", name, &statement.name, way.patch) } else { Verdict::Forward };
         self.pending.push_back(Pending::Forgotten(name_key, statement, there));
         Ok(verdict)
-    }
-
-    /// The statement of this name is about to be deallocated by SQL: its name on the server. Where it is not there an
-    /// empty one is made for it, which succeeds whatever has become of the transaction or of what the statement was
-    /// about: behind an error a Query would not be answered.
-    pub(crate) fn deallocate(&mut self, name: &[u8], way: &mut Way<'_>) -> Option<String> {
-        let statement = self.named.get(key(name)).filter(|_| self.renames)?;
-        if way.server.uses(statement.number) {
-            return Some(statement.name.to_string());
-        }
-        let number = self.registry.next();
-        let name = self.registry.name(number);
-        self.send_parse(&name, [b"\0\0\0", &[]], number, None, way);
-        Some(name)
-    }
-
-    /// The statement of this name was deallocated by SQL.
-    pub(crate) fn deallocated(&mut self, name: &[u8], server: &mut Prepared) {
-        if let Some(statement) = self.named.remove(key(name)) {
-            self.bytes -= kept_bytes(&statement);
-            server.closed(statement.number);
-        }
-    }
-
-    /// All statements were deallocated, or discarded with all else.
-    pub(crate) fn deallocated_all(&mut self, server: &mut Prepared) {
-        self.named.clear();
-        self.unkept = false;
-        self.bytes = self.unnamed_bytes();
-        server.clear();
     }
 
     /// A plan was refused because its result has changed. Whoever prepares one of these statements anew shall not find

@@ -198,6 +198,27 @@ async fn sql_deallocates_what_was_prepared_by_message() {
 }
 
 #[tokio::test]
+async fn a_prepared_deallocate_is_about_what_has_the_name_when_it_is_executed() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    for moved in [false, true] {
+        let mut client = crowd.proxy.session(&stage.token("alice")).await;
+        batch(&mut client, &[parse_named("d", "DEALLOCATE s"), parse_named("self", "DEALLOCATE self")]).await;
+        assert_eq!(value_of(&mut client, "d").await, NO_SUCH_STATEMENT);
+        for number in 0..3 {
+            batch(&mut client, &[parse_named("s", format!("SELECT {number}"))]).await;
+            if moved {
+                crowd.push(&mut client).await;
+            }
+            let all = batch(&mut client, &[parse_named("", "SELECT 'unnamed'"), call("s"), call("d"), call("")]).await;
+            assert_eq!(all, ("12DC2C2DCZ".to_owned(), vec![number.to_string(), "unnamed".to_owned()]));
+            assert_eq!(value_of(&mut client, "s").await, NO_SUCH_STATEMENT);
+        }
+        assert_eq!(batch(&mut client, &[call("self")]).await.0, "2CZ");
+        assert_eq!(value_of(&mut client, "self").await, NO_SUCH_STATEMENT);
+    }
+}
+
+#[tokio::test]
 async fn sql_deallocates_behind_a_pipelined_query_that_failed() {
     let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
     for sql in ["DEALLOCATE ALL", "DISCARD ALL"] {

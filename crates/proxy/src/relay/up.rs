@@ -6,8 +6,8 @@ use wire::message;
 use wire::owed::{Answer, Owed};
 
 use super::{Broken, Link, Session};
-use crate::effect::{self, Cause, Change, Effects, Pins, Reader};
-use crate::statements::Way;
+use crate::effect::{self, Cause, Effects, Pins, Reader};
+use crate::statements::{Way, sole_deallocation};
 
 /// How much of a Query or a Parse is looked at in one piece.
 const TEXT: usize = 16 * 1024;
@@ -169,8 +169,8 @@ impl Up<'_> {
         self.sent(effects);
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
         match sole.and_then(|name| self.session.statements.deallocate(&name, &mut way)) {
-            Some(name) => {
-                message::query(patch, &deallocation(&name));
+            Some(ours) => {
+                message::query(patch, &ours);
                 Verdict::Patch(Header::SIZE + head.len())
             }
             None => Verdict::Forward,
@@ -192,7 +192,7 @@ impl Up<'_> {
             return Ok(verdict);
         }
         if let Some(ours) = ours {
-            message::parse(patch, "", &deallocation(&ours));
+            message::parse(patch, "", &ours);
             return Ok(Verdict::Patch(Header::SIZE + head.len()));
         }
         if !whole {
@@ -259,20 +259,6 @@ fn peek(tag: Tag) -> usize {
         frontend::FUNCTION_CALL => 4,
         _ => 0,
     }
-}
-
-/// The name in a query that deallocates one statement and does nothing else.
-fn sole_deallocation(query: &[u8], effects: &Effects) -> Option<Vec<u8>> {
-    let [Change::Deallocate(Some(name))] = &effects.changes[..] else { return None };
-    let text = query.strip_suffix(b"\0")?.trim_ascii();
-    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
-    // Letters, digits and blanks alone: then there is one statement and no comment.
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"_\"".contains(byte);
-    text.iter().all(plain).then(|| name.to_vec())
-}
-
-fn deallocation(name: &str) -> String {
-    format!("DEALLOCATE {name}")
 }
 
 /// Whether a FunctionCall is about large objects, whose descriptors end with their transaction (`pg_proc.dat`).
