@@ -37,6 +37,7 @@ pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
 pub(crate) use making::ResultChanged;
 
+use deallocation::EMPTY;
 use description::Listener;
 use frames::{about, c_string, key, rename};
 use making::{Doubt, Question};
@@ -145,12 +146,11 @@ impl Statements {
             return Ok(Verdict::Forward);
         }
         if let Some(statement) = self.named.get(name_key).cloned() {
-            // The server refuses it, because there it exists too.
-            if let Some(verdict) = self.ensure(&statement, way) {
-                return Ok(verdict);
-            }
+            // The server refuses it, because there it exists too, or another in its place.
+            let there = way.server.uses(statement.number) && !self.is_uncertain(statement.number);
+            let other = (!there).then(|| self.make_other(EMPTY, way));
             self.pending.push_back(Pending::Nothing);
-            return Ok(rename(header, &[], name, &statement.name, way.patch));
+            return Ok(rename(header, &[], name, other.as_deref().unwrap_or(&statement.name), way.patch));
         }
         let statement = match effects {
             Some(effects) => self.registry.intern(&self.identity, content, effects),
@@ -212,7 +212,7 @@ impl Statements {
         way: &mut Way<'_>,
     ) -> Result<(Verdict, Effects), BadName> {
         let (portal, rest) = c_string(head)?;
-        let (name, _) = c_string(rest)?;
+        let (name, parameters) = c_string(rest)?;
         if name.is_empty() {
             let verdict = self.ensure_unnamed(way);
             return Ok((verdict, self.unnamed.as_ref().map(|unnamed| unnamed.effects.clone()).unwrap_or_default()));
@@ -228,7 +228,9 @@ impl Statements {
         if let Some(made) = self.make_deallocation(&statement, way) {
             return Ok((rename(header, before, name, &made, way.patch), effects));
         }
-        if let Some(verdict) = self.ensure(&statement, way) {
+        // Parameters that are too many or too few are refused before a result that has changed.
+        let is_refused = self.is_miscounted(&statement, parameters);
+        if let Some(verdict) = (!is_refused).then(|| self.ensure(&statement, way)).flatten() {
             return Ok((verdict, Effects::default()));
         }
         Ok((rename(header, before, name, &statement.name, way.patch), effects))
@@ -243,7 +245,9 @@ impl Statements {
         }
         let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
         if let Some(verdict) = self.ensure(&statement, way) {
-            self.describe_first(&statement);
+            if verdict != Verdict::Hold {
+                self.describe_first(&statement);
+            }
             return Ok(verdict);
         }
         Ok(rename(header, b"S", name, &statement.name, way.patch))

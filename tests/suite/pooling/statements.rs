@@ -2,7 +2,9 @@
 
 use std::slice::from_ref;
 
-use pgusher_tests::request::{bind_named, close_named, describe_named, execute, parse_named, query, sync, terminate};
+use pgusher_tests::request::{
+    bind_named, close_named, describe_named, execute, execute_named, parse_named, query, sync, terminate,
+};
 use pgusher_tests::{Message, Proxy, Raw, Stage};
 
 use super::{Crowd, pool_of, run};
@@ -215,6 +217,28 @@ async fn a_prepared_deallocate_is_about_what_has_the_name_when_it_is_executed() 
         }
         assert_eq!(batch(&mut client, &[call("self")]).await.0, "2CZ");
         assert_eq!(value_of(&mut client, "self").await, NO_SUCH_STATEMENT);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_was_deallocated_is_free_however_it_came_about() {
+    let stage = Stage::get();
+    for most in [1, 200] {
+        let builder = Proxy::builder(stage).set("pool.max_prepared_statements", most);
+        let proxy = builder.start().await;
+        for deed in [
+            // The Query fails, and what is sent behind it does not.
+            [query("SELECT 1/0"), call("d"), sync()].concat(),
+            [query("SELECT 1/0"), query("DEALLOCATE d")].concat(),
+            [bind_named("p", "d", &[]), execute_named("p", 0), sync(), sync()].concat(),
+            [parse_named("", "DEALLOCATE d"), bind_named("p", "", &[]), execute_named("p", 0), sync(), sync()].concat(),
+        ] {
+            let mut client = proxy.session(&stage.token("alice")).await;
+            batch(&mut client, &[parse_named("d", "DEALLOCATE d")]).await;
+            client.answers(&deed, 2).await;
+            let again = batch(&mut client, &[parse_named("d", "SELECT 1"), call("d")]).await;
+            assert_eq!(again, ("12DCZ".to_owned(), vec!["1".to_owned()]), "{}", String::from_utf8_lossy(&deed));
+        }
     }
 }
 

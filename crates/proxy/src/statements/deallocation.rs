@@ -7,6 +7,9 @@ use super::{Statements, Way, kept_bytes};
 use crate::effect::{Change, Effects};
 use crate::statement::Statement;
 
+/// Behind the name of a statement that is empty: it can be made whatever has become of the transaction.
+pub(super) const EMPTY: [&[u8]; 2] = [b"\0\0\0", b""];
+
 /// The name in a query that deallocates one statement and does nothing else.
 pub(crate) fn sole_deallocation(query: &[u8], effects: &Effects) -> Option<Vec<u8>> {
     let [Change::Deallocate(Some(name))] = &effects.changes[..] else { return None };
@@ -19,20 +22,15 @@ pub(crate) fn sole_deallocation(query: &[u8], effects: &Effects) -> Option<Vec<u
 
 impl Statements {
     /// The statement of this name is about to be deallocated by SQL: what to say of it on the server. Where it is not there
-    /// an empty one is made for it, which succeeds whatever has become of the transaction or of what the statement was
-    /// about: behind an error a Query would not be answered.
+    /// another is made in its place: behind an error a Query would not be answered.
     pub(crate) fn deallocate(&mut self, name: &[u8], way: &mut Way<'_>) -> Option<String> {
-        let statement = self.named.get(key(name)).filter(|_| self.renames)?;
-        if way.server.uses(statement.number) {
-            return Some(format!("DEALLOCATE {}", statement.name));
-        }
-        let number = self.registry.next();
-        let name = self.registry.name(number);
-        self.send_parse(&name, [b"\0\0\0", &[]], number, None, way);
-        Some(format!("DEALLOCATE {name}"))
+        let statement = self.named.get(key(name)).filter(|_| self.renames)?.clone();
+        let there = way.server.uses(statement.number);
+        let other = (!there).then(|| self.make_other(EMPTY, way));
+        Some(format!("DEALLOCATE {}", other.as_deref().unwrap_or(&statement.name)))
     }
 
-    /// The client binds this statement. If that deallocates another, which one is not known before: it is the one that has
+    /// The client binds this statement. If that deallocates another, which one was not known before: it is the one that has
     /// the name by now. A statement is made that says what it is called on the server, and its name is returned.
     pub(super) fn make_deallocation(&mut self, statement: &Statement, way: &mut Way<'_>) -> Option<String> {
         let kept = statement.kept.get()?;
