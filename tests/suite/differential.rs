@@ -224,9 +224,9 @@ fn number(variable: &str) -> Option<u64> {
 /// The seeds of the traces to run.
 fn seeds() -> Range<u64> {
     let (first, count) = (number("PGUSHER_SEED"), number("PGUSHER_TRACES"));
-    let count = count.unwrap_or(if first.is_some() { 1 } else { 120 });
+    let usual = if first.is_some() { 1 } else { 120 };
     let first = first.unwrap_or(0);
-    first..first + count
+    first..first + count.unwrap_or(usual)
 }
 
 #[tokio::test]
