@@ -34,6 +34,7 @@ pub struct ProxyBuilder<'a> {
     tables: String,
     tls: bool,
     socket: bool,
+    http: bool,
     anonymous: bool,
     /// The table `claims`, if it is not to be mode `signed` with the stage's secret.
     claims: Option<String>,
@@ -53,6 +54,7 @@ impl Proxy {
             tables: String::new(),
             tls: false,
             socket: false,
+            http: false,
             anonymous: true,
             claims: None,
         }
@@ -61,6 +63,17 @@ impl Proxy {
     /// Where it listens by TCP.
     pub fn address(&self) -> &str {
         self.address.as_deref().expect("it listens by TCP")
+    }
+
+    /// Where it listens for HTTP, without a path; by TLS its name is `localhost`.
+    pub fn http_address(&self) -> String {
+        let find = |line: &String| line.contains("\"HTTP\"").then(|| address_in(line)).flatten();
+        self.log().iter().find_map(find).expect("it listens for HTTP")
+    }
+
+    /// The URL of `/sql`, in clear.
+    pub fn sql_url(&self) -> String {
+        format!("http://{}/sql", self.http_address())
     }
 
     /// The TCP port.
@@ -184,6 +197,13 @@ impl ProxyBuilder<'_> {
         self
     }
 
+    /// Listening for HTTP too.
+    #[must_use]
+    pub fn http(mut self) -> Self {
+        self.http = true;
+        self
+    }
+
     /// With no role that is anyone's.
     #[must_use]
     pub fn without_anonymous(mut self) -> Self {
@@ -247,6 +267,7 @@ impl ProxyBuilder<'_> {
         let stage = self.stage;
         let file = |name: &str| stage.files().join(name).display().to_string();
         let socket = if self.socket { format!(", \"{}\"", directory.display()) } else { String::new() };
+        let http = if self.http { "http = [\"127.0.0.1:0\"]" } else { "" };
         let signed = &format!("mode = \"signed\"\nsecret_file = \"{}\"", file("claims.secret"));
         let roles = ROLES.map(|role| {
             let password = file(&format!("{role}.password"));
@@ -256,6 +277,7 @@ impl ProxyBuilder<'_> {
             r#"
 [listen]
 postgres = ["127.0.0.1:0"{socket}]
+{http}
 [upstream]
 host = "127.0.0.1"
 port = {port}
@@ -292,7 +314,11 @@ level = "debug"
 
 /// The TCP address in a line that says where the proxy listens, in either format of the log.
 fn listening_at(line: &str) -> Option<String> {
-    let port = line.contains("listening").then_some(line)?.split("127.0.0.1:").nth(1)?;
+    line.contains("listening").then(|| address_in(line)).flatten()
+}
+
+fn address_in(line: &str) -> Option<String> {
+    let port = line.split("127.0.0.1:").nth(1)?;
     let digits = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
     Some(format!("127.0.0.1:{}", &port[..digits]))
 }

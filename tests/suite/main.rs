@@ -16,6 +16,7 @@ mod failing;
 mod held_back;
 mod hostile;
 mod hostile_session;
+mod http;
 mod init;
 mod isolation;
 mod keys;

@@ -18,7 +18,7 @@ pub(crate) const LONGEST_NAME: usize = 63;
 const PROTOCOL_OPTION: &str = "_pq_.";
 
 /// What a client asks for, allowed as far as that can be said without knowing who it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// The version that is spoken from here on.
     pub(crate) version: Version,
@@ -65,19 +65,24 @@ async fn negotiate(client: &mut Stream, startup: &Startup) -> Result<Version, Er
     Ok(newest.min(startup.version))
 }
 
-/// Finds out who asks. The anonymous role is anyone's; for any other there has to be a token that grants it.
+/// Finds out who asks, whichever way the token comes. The anonymous role is anyone's; for any other there has to be a token
+/// that grants it. `private`: nobody can listen in. The `token` is not asked for where there is no use for it.
 ///
 /// # Errors
 /// [`Error`] if this client does not get in.
-pub(crate) async fn authenticate(client: &mut Stream, request: &Request, proxy: &Proxy) -> Result<Identity, Error> {
-    let private = client.is_tls() || (client.is_local() && proxy.allows_local_clear_text());
+pub(crate) async fn authenticate(
+    private: bool,
+    request: &Request,
+    proxy: &Proxy,
+    token: impl Future<Output = Result<String, Error>>,
+) -> Result<Identity, Error> {
     if !private {
         return Err(Error::TlsRequired { available: proxy.tls.is_some() });
     }
     let identity = if proxy.anonymous.as_ref() == Some(&request.role) {
         Identity::anonymous(&*request.role)
     } else {
-        let token = ask_for_token(client).await?;
+        let token = token.await?;
         proxy.verifier.verify(&token, &request.role).await.map_err(Error::Token)?
     };
     // Only now: which databases there are is not for strangers.
@@ -88,7 +93,16 @@ pub(crate) async fn authenticate(client: &mut Stream, request: &Request, proxy: 
     }
 }
 
-async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
+/// Whether a token may be sent on this connection: under TLS, or from this machine.
+pub(crate) fn is_private(client: &Stream, proxy: &Proxy) -> bool {
+    client.is_tls() || (client.is_local() && proxy.allows_local_clear_text())
+}
+
+/// Asks a Postgres client for its token, as for a password in clear.
+///
+/// # Errors
+/// [`Error`] for whatever is no password.
+pub(crate) async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
     let mut out = Vec::new();
     message::ask_for_password(&mut out);
     client.write_all(&out).await.map_err(Error::ClientGone)?;

@@ -18,6 +18,7 @@ use upstream::{ClaimsMode, Login, Password};
 
 mod claims;
 mod encryption;
+mod http;
 mod limits;
 mod listen;
 mod overrides;
@@ -35,6 +36,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use http::{Http, Origins};
 pub use limits::{Log, LogFormat, Runtime, Session};
 pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
@@ -53,6 +55,9 @@ use report::Report;
 use roles::Role;
 use section::{Placed, Reading, Section};
 use tree::Node;
+
+/// Said of an address where no token can be sent to.
+const UNREACHABLE: &str = "other machines reach this address, but without [tls] none may send a token";
 
 /// The largest file that is read: a hundred times what a large installation needs.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -78,6 +83,8 @@ pub struct Config {
     pub pool: Pool,
     /// Limits of one session.
     pub session: Session,
+    /// What requests over HTTP may be.
+    pub http: Http,
     /// What the audit at start and later may find.
     pub safety: Safety,
     /// Threads.
@@ -133,7 +140,7 @@ impl Config {
         let listen = listen::read(&mut listen_table);
         let tls = root.has("tls").then(|| listen::read_tls(root.section("tls")));
         if tls.is_none() && !listen.postgres.iter().all(Address::is_local) {
-            listen_table.warn("postgres", "other machines reach this address, but without [tls] none may send a token");
+            listen_table.warn("postgres", UNREACHABLE);
         }
         let upstream = server::read(root.section("upstream"));
         let claims = claims::read(root.section("claims"));
@@ -142,6 +149,14 @@ impl Config {
         let anonymous = read_anonymous(&mut root);
         let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
+        let http = {
+            let names: Vec<_> = roles.iter().map(|role| role.value.name.as_str()).collect();
+            http::read(root.section("http"), &names, pool.servers.default_pool_size)
+        };
+        let local = listen.http.iter().all(|address| address.ip().to_canonical().is_loopback());
+        if tls.is_none() && !local && http.trusted_proxies.is_empty() {
+            listen_table.warn("http", UNREACHABLE);
+        }
         let safety = safety::read(root.section("safety"));
         let runtime = limits::read_runtime(root.section("runtime"));
         let log = limits::read_log(root.section("log"));
@@ -166,6 +181,7 @@ impl Config {
             anonymous: anonymous.map(|role| role.value),
             pool,
             session,
+            http,
             safety,
             runtime,
             log,

@@ -92,6 +92,9 @@ pub(crate) enum Error {
     /// `max_client_conn` is reached.
     #[error("more than max_client_conn = {0} clients")]
     TooManyClients(usize),
+    /// `max_requests` is reached.
+    #[error("more than http.max_requests = {0} requests")]
+    TooManyRequests(usize),
     /// `max_identity_conn` is reached.
     #[error("more than max_identity_conn = {0} clients of one identity")]
     TooManyOfIdentity(usize),
@@ -197,7 +200,7 @@ impl Refusal {
         out
     }
 
-    fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), detail: None, hint: None }
     }
 
@@ -244,6 +247,7 @@ impl Error {
             Self::LoginTimeout(limit) => Refusal::new("57014", "canceling authentication due to timeout")
                 .detail(format!("client_login_timeout is {}.", seconds(*limit))),
             Self::TooManyClients(limit) => too_many("clients", "max_client_conn", *limit),
+            Self::TooManyRequests(limit) => too_many("requests", "http.max_requests", *limit),
             Self::TooManyOfIdentity(limit) => too_many("clients of this identity", "max_identity_conn", *limit),
             Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
             Self::PoolFull { size, waited } => Refusal::new("53300", "no server connection became free in time")

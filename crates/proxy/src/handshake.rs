@@ -49,7 +49,9 @@ async fn accept_tls(client: Stream, tls: &Arc<ServerConfig>) -> Result<Stream, R
 }
 
 async fn negotiate(mut client: Stream, tls: Option<&Arc<ServerConfig>>) -> Result<Greeting, Refused> {
-    let (mut asked_ssl, mut asked_gss) = (client.is_tls(), client.is_tls());
+    // What carries a tunnel has settled that for it, and the answer is no.
+    let settled = client.is_tls() && !client.is_tunnel();
+    let (mut asked_ssl, mut asked_gss) = (settled, settled);
     loop {
         let offer = match read_first_packet(&mut client).await {
             Ok(FirstPacket::Startup(startup)) => return Ok(Greeting::Login(client, startup)),
@@ -65,7 +67,7 @@ async fn negotiate(mut client: Stream, tls: Option<&Arc<ServerConfig>>) -> Resul
         }
         client = answer(client, offer).await?;
         // Inside TLS there is nothing left to ask for.
-        asked_gss |= client.is_tls();
+        asked_gss |= client.is_tls() && !client.is_tunnel();
     }
 }
 

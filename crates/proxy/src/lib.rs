@@ -29,6 +29,7 @@ mod error;
 mod greeting;
 mod guard;
 mod handshake;
+mod http;
 mod proxy;
 mod relay;
 mod remembered;
@@ -40,4 +41,5 @@ mod upkeep;
 mod workers;
 
 pub use effect::fuzz_effects;
+pub use http::sql::{fuzz_body, fuzz_results};
 pub use proxy::Stop;

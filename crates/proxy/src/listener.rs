@@ -18,7 +18,7 @@ use crate::workers::Workers;
 const BACKLOG: u32 = 4096;
 
 /// How long accepting rests when the process has no descriptor left. Another connection has to end first.
-const EXHAUSTED: Duration = Duration::from_millis(100);
+pub(crate) const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Accepted {
 }
 
 /// Whether it is the process or the system that has no descriptor or memory left.
-fn is_exhausted(error: &io::Error) -> bool {
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

@@ -13,7 +13,7 @@ use upstream::{ClaimsMode, Event, Happened, Login, Pools};
 
 use crate::admission::Admission;
 use crate::cancel::Cancels;
-use crate::config::{Config, Pool, Session, Tls, TlsRequired, Upstream};
+use crate::config::{Config, Http, Pool, Session, Tls, TlsRequired, Upstream};
 use crate::error::Error;
 use crate::greeting::Greetings;
 use crate::guard::Guard;
@@ -25,6 +25,7 @@ pub(crate) struct Proxy {
     pub(crate) verifier: Verifier,
     /// What to show a client that asks for TLS.
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    certificate: Option<Tls>,
     tls_required: TlsRequired,
     pub(crate) upstream: Upstream,
     pub(crate) claims: ClaimsMode,
@@ -32,6 +33,7 @@ pub(crate) struct Proxy {
     /// The role that needs no token.
     pub(crate) anonymous: Option<String>,
     pub(crate) limits: Session,
+    pub(crate) http: Http,
     pub(crate) pool: Pool,
     /// The servers.
     pub(crate) pools: Arc<Pools>,
@@ -74,7 +76,9 @@ impl Proxy {
             verifier,
             guard,
             tls_required: config.tls.as_ref().map_or(TlsRequired::Remote, |tls| tls.required),
-            tls: config.tls.map(|tls| Arc::new(server_config(&tls))),
+            tls: config.tls.as_ref().map(|tls| Arc::new(server_config(tls, &[ALPN]))),
+            certificate: config.tls,
+            http: config.http,
             upstream: config.upstream,
             claims: config.claims,
             roles: config.roles,
@@ -100,6 +104,11 @@ impl Proxy {
     /// Whether a client on this machine may send a token in clear.
     pub(crate) fn allows_local_clear_text(&self) -> bool {
         self.tls_required == TlsRequired::Remote
+    }
+
+    /// What to show a client that speaks one of these protocols; none without a certificate.
+    pub(crate) fn tls_for(&self, protocols: &[&[u8]]) -> Option<Arc<ServerConfig>> {
+        self.certificate.as_ref().map(|tls| Arc::new(server_config(tls, protocols)))
     }
 
     /// Every role that is served, and the login that reaches it.
@@ -128,13 +137,13 @@ fn log_server(event: Event<'_>) {
     }
 }
 
-fn server_config(tls: &Tls) -> ServerConfig {
+fn server_config(tls: &Tls, protocols: &[&[u8]]) -> ServerConfig {
     let resolver = SingleCertAndKey::from(tls.certified_key.clone());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has cipher suites for both versions");
     let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config
 }

@@ -104,7 +104,6 @@ impl Session {
     /// [`LONGEST_SHARED`] it had better prepare as the unnamed one, which stays on no server. Only in transaction mode.
     ///
     /// [`LONGEST_SHARED`]: crate::statements::LONGEST_SHARED
-    #[cfg_attr(not(test), expect(dead_code, reason = "for clients that speak HTTP"))]
     pub(crate) fn knows(&mut self, name: &str, query: &CStr) {
         let effects = self.prepared(query.to_bytes());
         self.statements.knows(name, query, effects);

@@ -15,6 +15,7 @@ use upstream::{ClaimsMode, Parameters, Server, Startup};
 use crate::admin;
 use crate::config::{Config, Databases};
 use crate::guard::Unsafe;
+use crate::http;
 use crate::listener::Listener;
 use crate::proxy::{Proxy, Stop};
 use crate::workers::Workers;
@@ -44,9 +45,9 @@ pub enum StartError {
     /// What is there must not be served.
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
-    /// The admin listener cannot have its address.
+    /// A listener for HTTP cannot have its address.
     #[error("cannot listen on {address}: {cause}")]
-    Admin {
+    Listen {
         /// The address configured.
         address: SocketAddr,
         /// What the system says.
@@ -68,8 +69,9 @@ pub async fn run(
     stop: Stop,
     on_ready: impl FnOnce(),
 ) -> Result<(), StartError> {
-    let (grace, threads) = (config.session.shutdown_grace, config.runtime.worker_threads);
-    let admin = bind_admin(&config.listen.admin).await?;
+    let (grace, runtime) = (config.session.shutdown_grace, config.runtime.clone());
+    let admin = bind(&config.listen.admin, "metrics").await?;
+    let http = bind(&config.listen.http, "HTTP").await?;
     let (proxy, renewal) = Proxy::new(config, stop);
     let proxy = Arc::new(proxy);
     let mut background = JoinSet::new();
@@ -82,7 +84,9 @@ pub async fn run(
         ready = ready => ready?,
         () = proxy.stop.gently.cancelled() => return Ok(()),
     }
-    let workers = Arc::new(Workers::start(threads).map_err(StartError::Worker)?);
+    let workers = Arc::new(Workers::start(runtime.worker_threads).map_err(StartError::Worker)?);
+    let server = (!http.is_empty()).then(|| http::Server::start(&proxy, runtime.http_threads)).transpose();
+    let server = server.map_err(StartError::Worker)?.map(Arc::new);
     warm(&proxy);
     background.spawn(proxy.pools.clone().maintain());
     background.spawn({
@@ -97,10 +101,20 @@ pub async fn run(
         info!(address = %listener.address(), "listening");
         accepting.spawn(listener.run(proxy.clone(), workers.clone()));
     }
+    for (listener, server) in http.into_iter().zip(server.iter().cycle().cloned()) {
+        accepting.spawn(async move { server.run(listener).await });
+    }
     on_ready();
     accepting.join_all().await;
     info!(?grace, "shutting down: waiting for sessions to end");
-    drain(&proxy, &workers, grace).await;
+    let finished = async || {
+        tokio::join!(workers.finished(), async {
+            if let Some(server) = &server {
+                server.finished().await;
+            }
+        });
+    };
+    drain(&proxy, finished, grace).await;
     // Whoever is gone already needs no goodbye.
     let _ = timeout(FAREWELLS, proxy.pools.close()).await;
     Ok(())
@@ -125,22 +139,22 @@ pub fn stop_on_signals(stop: Stop) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn bind_admin(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+async fn bind(addresses: &[SocketAddr], purpose: &str) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|cause| StartError::Admin { address: *address, cause })?;
+        let listener = listener.map_err(|cause| StartError::Listen { address: *address, cause })?;
         // A port of 0 is the system's to choose.
-        info!(address = %listener.local_addr().unwrap_or(*address), "metrics");
+        info!(address = %listener.local_addr().unwrap_or(*address), "{purpose}");
         listeners.push(listener);
     }
     Ok(listeners)
 }
 
-async fn drain(proxy: &Proxy, workers: &Workers, grace: Duration) {
+async fn drain(proxy: &Proxy, finished: impl AsyncFn(), grace: Duration) {
     let in_peace = async {
         tokio::select! {
-            () = workers.finished() => {}
+            () = finished() => {}
             () = proxy.stop.at_once.cancelled() => {}
         }
     };
@@ -148,7 +162,7 @@ async fn drain(proxy: &Proxy, workers: &Workers, grace: Duration) {
         warn!("shutdown_grace is over: ending sessions where they stand");
     }
     proxy.stop.at_once.cancel();
-    if timeout(FAREWELLS, workers.finished()).await.is_err() {
+    if timeout(FAREWELLS, finished()).await.is_err() {
         error!("sessions did not end");
     }
 }

@@ -1,6 +1,7 @@
 //! The life of one connection, from top to bottom: greeted, authenticated, told that it is in, and then transaction by
 //! transaction: a request, a server, the relay until that is idle.
 
+use std::ffi::CString;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,11 +15,12 @@ use wire::startup::CancelRequest;
 use wire::stream::Stream;
 
 use crate::admission::{LoginPermit, Seat};
-use crate::authenticate::{Request, authenticate, requested};
+use crate::authenticate::{Request, ask_for_token, authenticate, is_private, requested};
 use crate::cancel::Registration;
 use crate::client;
 use crate::config::PoolMode;
 use crate::deadlines::{Deadlines, Standing};
+use crate::digest::digest;
 use crate::error::{Error, notice_of_waiting};
 use crate::greeting::greet;
 use crate::handshake::{Greeting, handshake};
@@ -35,14 +37,32 @@ pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit,
     let Some((client, seat, request, identity)) = Box::pin(enter(socket, &proxy, id, &peer)).await else { return };
     drop(login);
     debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
-    let visit = Box::new(Visit::new(client, seat, &request, identity, &proxy));
+    let visit = Box::new(Visit::new(client, seat, &request, identity, &proxy, Arrival::Login));
     visit.run(&request, &peer, id).await;
+}
+
+/// Somebody whose identity is known before the session begins, and who does not ask what its settings are.
+pub(crate) struct Guest {
+    pub(crate) seat: Seat,
+    pub(crate) request: Request,
+    pub(crate) identity: Identity,
+    /// The statements that the session knows without a Parse: names and texts.
+    pub(crate) statements: Vec<(String, CString)>,
+}
+
+/// Serves a guest, transaction by transaction, to the end.
+pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u64) {
+    let Guest { seat, request, identity, statements } = guest;
+    let mut visit = Box::new(Visit::new(client, seat, &request, identity, &proxy, Arrival::Guest(&statements)));
+    let error = visit.serve(id).await;
+    visit.end(&error, true, id).await;
 }
 
 /// From a socket to somebody who may come in.
 async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(Stream, Seat, Request, Identity)> {
     let deadline = Instant::now() + proxy.limits.client_login_timeout;
-    let greeted = timeout_at(deadline, handshake(socket, proxy.tls.as_ref()));
+    let tls = proxy.tls.as_ref().filter(|_| !socket.is_tunnel());
+    let greeted = timeout_at(deadline, handshake(socket, tls));
     let greeting = match proxy.stop.gently.run_until_cancelled(greeted).await {
         Some(Ok(Ok(greeting))) => greeting,
         Some(Ok(Err((client, error)))) => {
@@ -64,7 +84,8 @@ async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(St
     let entering = async {
         let mut seat = proxy.admission.seat()?;
         let request = requested(&mut client, &startup).await?;
-        let identity = authenticate(&mut client, &request, proxy).await?;
+        let private = is_private(&client, proxy);
+        let identity = authenticate(private, &request, proxy, ask_for_token(&mut client)).await?;
         seat.belongs_to(&identity)?;
         Ok((seat, request, identity))
     };
@@ -79,9 +100,19 @@ async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(St
     }
 }
 
+/// How a client has come.
+#[derive(Clone, Copy, Debug)]
+enum Arrival<'a> {
+    /// It speaks Postgres's protocol, from the startup packet on.
+    Login,
+    /// For one request of another protocol, with statements that have these names and texts.
+    Guest(&'a [(String, CString)]),
+}
+
 /// A client that is in, and all that it holds; dropping it gives everything back.
 struct Visit<'a> {
     proxy: &'a Proxy,
+    arrival: Arrival<'a>,
     tenancy: Tenancy<'a>,
     relay: Relay,
     deadlines: Deadlines,
@@ -92,14 +123,29 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    fn new(client: Stream, seat: Seat, request: &'a Request, identity: Identity, proxy: &'a Proxy) -> Self {
+    fn new(
+        client: Stream,
+        seat: Seat,
+        request: &'a Request,
+        identity: Identity,
+        proxy: &'a Proxy,
+        arrival: Arrival<'a>,
+    ) -> Self {
         let deadlines = Deadlines::new(&identity, proxy);
         let tenancy = Tenancy::new(request, identity, proxy);
-        let remembered = Remembered::new(tenancy.identity_digest(), &request.parameters);
-        let statements = Statements::new(proxy.statements.clone(), tenancy.identity_digest(), proxy.pool.mode);
-        let relay = Relay::new(client, Session::new(proxy.pool.mode, remembered, statements));
+        let identity = tenancy.identity_digest();
+        let remembered = Remembered::new(identity, &request.parameters);
+        let (mode, owner, known) = match arrival {
+            Arrival::Login => (proxy.pool.mode, identity, &[][..]),
+            // What it says is one request, whatever others do. Its statements are nobody's who was told what they return.
+            Arrival::Guest(known) => (PoolMode::Transaction, digest([&identity[..], b"guest"]), known),
+        };
+        let statements = Statements::new(proxy.statements.clone(), owner, mode);
+        let mut session = Session::new(mode, remembered, statements);
+        known.iter().for_each(|(name, text)| session.knows(name, text));
+        let relay = Relay::new(client, session);
         let registration = proxy.cancels.register(request.version);
-        Self { proxy, tenancy, relay, deadlines, registration, cancellable: false, _seat: seat }
+        Self { proxy, arrival, tenancy, relay, deadlines, registration, cancellable: false, _seat: seat }
     }
 
     /// Lets the client in, serves it, and says what end it was.
@@ -250,7 +296,7 @@ impl<'a> Visit<'a> {
 
     /// Parts client and server, and tells the client why, unless it has left.
     async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) {
-        let Self { proxy, relay, registration, .. } = *self;
+        let Self { proxy, arrival, relay, registration, .. } = *self;
         let pins = relay.session().remembered.counts().to_string();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
         registration.end();
@@ -268,8 +314,10 @@ impl<'a> Visit<'a> {
         }
         let refusal = error.refusal(proxy.limits.auth_error_detail, id);
         client.say(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
-        if was_in {
-            info!(id, reason, pins, "session ended");
+        match arrival {
+            Arrival::Login if was_in => info!(id, reason, pins, "session ended"),
+            Arrival::Login => {}
+            Arrival::Guest(_) => debug!(id, reason, pins, "request ended"),
         }
     }
 

@@ -36,30 +36,43 @@ impl Workers {
     /// # Errors
     /// What the system says.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
+        let mut all = Self::apart(count - 1, "worker")?;
+        all.workers.push(Worker::on(Handle::current()));
+        Ok(all)
+    }
+
+    /// Starts threads of this name; the calling one is not among them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn apart(count: usize, name: &str) -> io::Result<Self> {
         let ended = CancellationToken::new();
-        let mut workers = vec![Worker::on(Handle::current())];
-        for number in 1..count {
+        let mut workers = Vec::new();
+        for number in 1..=count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.push(Worker::on(runtime.handle().clone()));
             let until = ended.clone().cancelled_owned();
-            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
             thread.spawn(move || runtime.block_on(until))?;
         }
         Ok(Self { workers, ended })
     }
 
-    /// Serves a connection on the worker that has the fewest.
+    /// Serves a connection of a Postgres client.
     pub(crate) fn serve(&self, socket: Accepted, proxy: &Arc<Proxy>, permit: LoginPermit) {
-        let worker = self.workers.iter().min_by_key(|worker| worker.sessions.len());
-        let worker = worker.expect("the thread that listens is a worker");
         let (proxy, id) = (proxy.clone(), proxy.next_connection());
-        let serving = async move {
+        self.spawn(async move {
             match socket.into_stream() {
                 Ok(stream) => session::serve(stream, proxy, permit, id).await,
                 Err(error) => debug!(id, %error, "connection lost before it was served"),
             }
-        };
-        worker.sessions.spawn_on(serving, &worker.runtime);
+        });
+    }
+
+    /// Does something on the worker that does the fewest things.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let worker = self.workers.iter().min_by_key(|worker| worker.sessions.len()).expect("there is a worker");
+        worker.sessions.spawn_on(work, &worker.runtime);
     }
 
     /// Waits until every connection has ended. There must be no new ones.

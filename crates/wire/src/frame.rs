@@ -66,6 +66,8 @@ pub mod backend {
     pub const COPY_BOTH_RESPONSE: Tag = Tag(b'W');
     /// CopyInResponse.
     pub const COPY_IN_RESPONSE: Tag = Tag(b'G');
+    /// CopyOutResponse.
+    pub const COPY_OUT_RESPONSE: Tag = Tag(b'H');
     /// DataRow.
     pub const DATA_ROW: Tag = Tag(b'D');
     /// EmptyQueryResponse.

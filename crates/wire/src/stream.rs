@@ -1,6 +1,8 @@
 //! A byte stream to a peer: TCP or a Unix socket, in clear or under TLS. It is an enum rather than a
 //! trait object, so that the relay's reads and writes are a `match` and a system call. Nothing here
 //! reads ahead: whatever the peer sent in clear can never surface as if it had come through TLS.
+//!
+//! A [`Tunnel`] is a stream without a socket: what it carries comes out of another protocol, in this process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+pub use tunnel::{FarEnd, Tunnel, tunnel};
+
+mod tunnel;
+
 /// The first byte of every TLS connection: the record type "handshake" (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -24,6 +30,8 @@ pub enum Stream {
     Plain(Socket),
     /// Under TLS. Boxed, because a TLS session is some kilobytes large.
     Tls(Box<TlsStream<Socket>>),
+    /// Inside another protocol.
+    Tunnel(Box<Tunnel>),
 }
 
 /// What the operating system gives: the transport below TLS.
@@ -36,24 +44,34 @@ pub enum Socket {
 }
 
 impl Stream {
-    /// Whether TLS is on.
+    /// Whether TLS is on, here or on the connection that carries a tunnel.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::Tunnel(tunnel) => tunnel.is_tls(),
+        }
+    }
+
+    /// Whether this is a tunnel, in which TLS is not for this side to begin.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Tunnel(_))
     }
 
     /// Whether the peer is on this machine: a Unix socket, or TCP from a loopback address.
     pub fn is_local(&self) -> bool {
         match self.socket() {
-            Socket::Tcp(_) => self.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()),
-            Socket::Unix(_) => true,
+            Some(Socket::Unix(_)) => true,
+            _ => self.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()),
         }
     }
 
     /// The peer's address; none on a Unix socket, and none once a TCP peer has gone.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self.socket() {
-            Socket::Tcp(tcp) => tcp.peer_addr().ok(),
-            Socket::Unix(_) => None,
+        match (self, self.socket()) {
+            (Self::Tunnel(tunnel), _) => tunnel.peer_addr(),
+            (_, Some(Socket::Tcp(tcp))) => tcp.peer_addr().ok(),
+            _ => None,
         }
     }
 
@@ -86,7 +104,7 @@ impl Stream {
         let read = match self {
             Self::Plain(Socket::Tcp(tcp)) => tcp.try_read(&mut byte),
             Self::Plain(Socket::Unix(unix)) => unix.try_read(&mut byte),
-            Self::Tls(_) => return Ok(false),
+            Self::Tls(_) | Self::Tunnel(_) => return Ok(false),
         };
         match read {
             Ok(read) => Ok(read > 0),
@@ -124,19 +142,21 @@ impl Stream {
         match self {
             Self::Plain(socket) => Ok(socket),
             Self::Tls(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is already on")),
+            Self::Tunnel(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS is not for a tunnel to begin")),
         }
     }
 
-    fn socket(&self) -> &Socket {
+    fn socket(&self) -> Option<&Socket> {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(tls) => Some(tls.get_ref().0),
+            Self::Tunnel(_) => None,
         }
     }
 
     fn tls(&self) -> Option<&CommonState> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Tunnel(_) => None,
             Self::Tls(tls) => Some(tls.get_ref().1),
         }
     }
@@ -211,7 +231,7 @@ macro_rules! forward_io {
     };
 }
 
-forward_io!(Stream { Plain, Tls });
+forward_io!(Stream { Plain, Tls, Tunnel });
 forward_io!(Socket { Tcp, Unix });
 
 #[cfg(test)]

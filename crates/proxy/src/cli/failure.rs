@@ -78,7 +78,7 @@ impl Failure {
             Self::Start(error) => match **error {
                 StartError::Unsafe(_) => CONFIG,
                 StartError::Issuer { .. } | StartError::Upstream { .. } => UNAVAILABLE,
-                StartError::Admin { .. } | StartError::Worker(_) => FAILED,
+                StartError::Listen { .. } | StartError::Worker(_) => FAILED,
             },
             Self::Unavailable => UNAVAILABLE,
             Self::Demo(error) => error.exit_code(),

@@ -35,6 +35,8 @@ pub struct Runtime {
     /// How many threads relay; half as many as there are CPUs, unless configured. One thread wakes up for more than one
     /// connection at a time when there is much to do, and a thread too many costs a fifth more per statement.
     pub worker_threads: usize,
+    /// How many more serve HTTP, where that is listened for.
+    pub http_threads: usize,
 }
 
 /// `[log]`
@@ -71,7 +73,11 @@ pub(super) fn read_session(mut section: Section<'_>) -> Session {
 
 pub(super) fn read_runtime(mut section: Section<'_>) -> Runtime {
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let runtime = Runtime { worker_threads: section.number("worker_threads", cpus.div_ceil(2), 1..=1_024) };
+    let half = cpus.div_ceil(2);
+    let runtime = Runtime {
+        worker_threads: section.number("worker_threads", half, 1..=1_024),
+        http_threads: section.number("http_threads", half, 1..=1_024),
+    };
     section.finish();
     runtime
 }

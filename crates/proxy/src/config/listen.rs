@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::secret;
-use super::section::{Placed, Section, UNAVAILABLE};
+use super::section::{Placed, Section};
 
 /// The port that clients connect to where none is given, and that names the Unix socket.
 pub const DEFAULT_PORT: u16 = 6432;
@@ -26,6 +26,8 @@ const LONGEST_SOCKET_PATH: usize = 107;
 pub struct Listen {
     /// Where Postgres clients connect; at least one.
     pub postgres: Vec<Address>,
+    /// Where `/sql` and WebSockets are; nowhere, unless that was asked for.
+    pub http: Vec<SocketAddr>,
     /// Where metrics are; nowhere, unless that was asked for.
     pub admin: Vec<SocketAddr>,
 }
@@ -79,11 +81,11 @@ pub enum TlsRequired {
 
 /// Reads `[listen]`.
 pub(super) fn read(section: &mut Section<'_>) -> Listen {
-    section.refuse("http", UNAVAILABLE);
+    let http = read_addresses(section, "http");
     let admin = read_admin(section);
     let postgres = read_postgres(section);
     section.finish();
-    Listen { postgres, admin }
+    Listen { postgres, http, admin }
 }
 
 fn read_postgres(section: &mut Section<'_>) -> Vec<Address> {
@@ -109,23 +111,28 @@ fn read_postgres(section: &mut Section<'_>) -> Vec<Address> {
 
 /// Whoever reaches these addresses reads the metrics: there is no other wall.
 fn read_admin(section: &mut Section<'_>) -> Vec<SocketAddr> {
-    let mut admin = Vec::new();
-    for written in section.list("admin").unwrap_or_default() {
+    let admin = read_addresses(section, "admin");
+    if !admin.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+        section.warn("admin", "other machines reach this address, and whoever does may read the metrics");
+    }
+    admin
+}
+
+fn read_addresses(section: &mut Section<'_>, key: &str) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for written in section.list(key).unwrap_or_default() {
         match written.value.parse::<SocketAddr>() {
-            Ok(address) if admin.contains(&address) => {
+            Ok(address) if addresses.contains(&address) => {
                 written.error(section.reading.report, format!("{address} is here twice"));
             }
-            Ok(address) => admin.push(address),
+            Ok(address) => addresses.push(address),
             Err(_) => {
                 let message = format!("{ADDRESS_EXPECTED} is expected, not {:?}", written.value);
                 written.error(section.reading.report, message);
             }
         }
     }
-    if !admin.iter().all(|address| address.ip().to_canonical().is_loopback()) {
-        section.warn("admin", "other machines reach this address, and whoever does may read the metrics");
-    }
-    admin
+    addresses
 }
 
 /// The number in the Unix sockets' names: the first TCP port of the list, as Postgres itself has one port for both.

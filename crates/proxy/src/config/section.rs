@@ -11,9 +11,6 @@ use std::time::Duration;
 use super::report::{Origin, Report, nearest};
 use super::tree::{Node, Value};
 
-/// Said of what the contract of the file has and nothing stands behind yet.
-pub(super) const UNAVAILABLE: &str = "not available in this version";
-
 /// What all readers of one configuration share.
 pub(super) struct Reading<'a> {
     pub(super) report: &'a Report,
@@ -194,6 +191,20 @@ impl<'a> Section<'a> {
         default
     }
 
+    /// A number of bytes with its unit, such as `"10MiB"`.
+    pub(super) fn size(&mut self, key: &str, default: usize, range: RangeInclusive<usize>) -> usize {
+        let Some(node) = self.take(key) else { return default };
+        let size = match node.value {
+            Value::String(text) | Value::Raw(text) => parse_size(&text),
+            _ => None,
+        };
+        size.filter(|size| range.contains(size)).unwrap_or_else(|| {
+            let [from, to] = [range.start(), range.end()].map(|end| written_size(*end));
+            self.error(key, format!("a size from {from} to {to} is expected, such as \"64KiB\" or \"10MiB\""));
+            default
+        })
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
@@ -290,6 +301,20 @@ impl Placed<String> {
     pub(super) fn error(&self, report: &Report, message: impl Into<String>) {
         report.error(&self.origin, &self.key, message);
     }
+}
+
+/// Units of sizes, the larger ones first.
+const UNITS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+fn parse_size(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+    number.trim_end().parse::<usize>().ok()?.checked_mul(unit)
+}
+
+fn written_size(size: usize) -> String {
+    let (name, unit) = UNITS.iter().find(|(_, unit)| size >= *unit && size.is_multiple_of(*unit)).unwrap_or(&("B", 1));
+    format!("{}{name}", size / unit)
 }
 
 fn join(path: &str, key: &str) -> String {

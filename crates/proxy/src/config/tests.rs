@@ -9,6 +9,7 @@ use super::*;
 
 mod example;
 mod files;
+mod http;
 mod identity;
 mod sockets;
 

@@ -62,9 +62,13 @@ fn values_have_their_types_and_ranges() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused() {
-    let errors = errors(&least_with("[listen]", "http = '127.0.0.1:6480'"));
-    assert_error(&errors, &["not available in this version"]);
+fn sizes_have_a_unit_and_a_range() {
+    let size = |text: &str| load(&least_with("[http]", &format!("max_request_size = '{text}'"))).http.max_request_size;
+    assert_eq!(["1KiB", "64 KiB", "3MiB", "1GiB"].map(size), [1 << 10, 64 << 10, 3 << 20, 1 << 30]);
+    for wrong in ["'10'", "10", "'1023'", "'2GiB'", "'-1MiB'", "'10MB'", "'99999999999999999999GiB'"] {
+        let errors = errors(&least_with("[http]", &format!("max_request_size = {wrong}")));
+        assert_error(&errors, &["http.max_request_size: a size from 1KiB to 1GiB is expected"]);
+    }
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! One connection: TLS if it begins with it, HTTP/1.1 or HTTP/2, and limits to what a peer may do before there is a request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::debug;
+use wire::stream::Stream;
+
+use super::Service;
+use super::caller::Carrier;
+use super::paced::Paced;
+
+/// Bytes that the head of a request may have: a token, and another in the connection string, each with its escapes.
+const MAX_HEAD: usize = 256 * 1024;
+
+/// Requests of one HTTP/2 connection at once.
+const MAX_STREAMS: u32 = 100;
+
+/// How often an HTTP/2 peer that says nothing is asked whether it is there, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// The first bytes of HTTP/2 in clear (RFC 9113, section 3.4); no method of HTTP/1.1 begins with them.
+const PREFACE: &[u8] = b"PRI";
+
+/// What the two sides will speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(socket: std::net::TcpStream, peer: SocketAddr, service: Arc<Service>) {
+    let opened = timeout(service.config.header_timeout, open(socket, &service));
+    let (stream, version) = match opened.await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return debug!(%peer, %error, "an HTTP connection ended before its first request"),
+        Err(_) => return debug!(%peer, "an HTTP connection said nothing in time"),
+    };
+    let carrier = Carrier { tls: stream.is_tls(), peer };
+    let stopped = service.proxy.stop.gently.clone();
+    let at_once = service.proxy.stop.at_once.clone();
+    let serving = async {
+        let ended = match version {
+            Version::Http1 => serve_http1(stream, carrier, service, stopped.cancelled_owned()).await,
+            Version::Http2 => serve_http2(stream, carrier, service, stopped.cancelled_owned()).await,
+        };
+        if let Err(error) = ended {
+            debug!(%peer, %error, "an HTTP connection failed");
+        }
+    };
+    // It is large, and most of a connection's life it waits.
+    at_once.run_until_cancelled(Box::pin(serving)).await;
+}
+
+async fn open(socket: std::net::TcpStream, service: &Service) -> std::io::Result<(Stream, Version)> {
+    let socket = TcpStream::from_std(socket)?;
+    let mut first = [0; PREFACE.len()];
+    let length = socket.peek(&mut first).await?;
+    let stream = Stream::from(socket);
+    match &service.tls {
+        Some(tls) if stream.opens_with_tls().await? => {
+            let stream = stream.accept_tls(tls.clone()).await?;
+            let version = if stream.alpn() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
+            Ok((stream, version))
+        }
+        _ if &first[..length] == PREFACE => Ok((stream, Version::Http2)),
+        _ => Ok((stream, Version::Http1)),
+    }
+}
+
+async fn serve_http1(
+    stream: Stream,
+    carrier: Carrier,
+    service: Arc<Service>,
+    stopped: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    let io = TokioIo::new(Paced::new(stream, service.config.write_timeout));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(service.config.header_timeout).max_buf_size(MAX_HEAD);
+    let mut connection = pin!(http.serve_connection(io, answering(carrier, &service)).with_upgrades());
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = stopped => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn serve_http2(
+    stream: Stream,
+    carrier: Carrier,
+    service: Arc<Service>,
+    stopped: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    let io = TokioIo::new(Paced::new(stream, service.config.write_timeout));
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD as u32);
+    http.keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
+    let mut connection = pin!(http.serve_connection(io, answering(carrier, &service)));
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = stopped => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+/// Every request of a connection is answered by the routes, which are told what carries it.
+fn answering(
+    carrier: Carrier,
+    service: &Service,
+) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> + use<> {
+    let routes = TowerToHyperService::new(service.routes.clone());
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(carrier);
+        routes.call(request)
+    })
+}

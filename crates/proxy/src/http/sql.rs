@@ -1,0 +1,140 @@
+//! `POST /sql`: one query, or a batch of them in a transaction; the answer is JSON.
+//!
+//! The way of a request: is there room, who asks (the policy is that of TCP), what is asked, a server's worth of the pool's
+//! share, and then a session in this process that has a pipe for a client. Whoever goes away breaks the pipe, and the
+//! session cancels what it was doing.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use identity::Identity;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::Service;
+use super::answer::Failure;
+use super::asking::{self, Asked};
+use super::caller::{Caller, Carrier};
+use super::shares::Share;
+use crate::authenticate::authenticate;
+use crate::config::Http;
+use crate::error::Error;
+
+mod body;
+mod error;
+mod exchange;
+mod frames;
+mod fuzz;
+mod parameter;
+mod results;
+mod rows;
+mod run;
+mod text;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use fuzz::{fuzz_body, fuzz_results};
+
+pub(super) use error::SqlError;
+pub(super) use frames::{Isolation, Transaction};
+
+use body::Work;
+
+/// A request that has been read, from somebody who may ask, and what it holds until it is answered.
+struct Admitted {
+    asked: Asked,
+    identity: Identity,
+    work: Work,
+    caller: Caller,
+    id: u64,
+    _place: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+/// Answers a request, whatever comes of it.
+pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Request) -> Response {
+    let neon = asking::is_neon(request.headers());
+    let id = service.proxy.next_connection();
+    let caller = Caller::of(carrier, request.headers(), &service.config);
+    // Most of its life it waits, and what it waits in is large.
+    let answered = Box::pin(async {
+        let admitted = admit(service, caller, request, id).await?;
+        run::run(service, admitted).await
+    });
+    match answered.await {
+        Ok(response) => response,
+        Err(failure) => {
+            log(&failure, caller, id);
+            failure.answer(neon, service.proxy.limits.auth_error_detail, id)
+        }
+    }
+}
+
+/// From a request to somebody who may ask, and what.
+async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<Admitted, Failure> {
+    let Service { proxy, config, .. } = service;
+    let place = service.requests.clone().try_acquire_owned();
+    let place = place.map_err(|_| Error::TooManyRequests(config.max_requests))?;
+    let (head, body) = request.into_parts();
+    let mut asked = asking::read(&head.headers, config)?;
+    let private = caller.is_private(proxy.allows_local_clear_text());
+    let token = asked.take_token().unwrap_or_default();
+    let identity = authenticate(private, &asked.request, proxy, async { Ok(token) }).await?;
+    // Only now: strangers have nothing to say.
+    let work = read(config, &head.headers, body).await?;
+    let share = wait_for_share(service, &asked).await?;
+    let peer = caller.address.ip();
+    let (role, database) = (&asked.request.role, &asked.request.database);
+    debug!(id, %peer, provider = identity.provider(), subject = identity.subject(), role, database, "request");
+    Ok(Admitted { asked, identity, work, caller, id, _place: place, _share: share })
+}
+
+async fn wait_for_share(service: &Service, asked: &Asked) -> Result<Share, Error> {
+    let (pool, request) = (&service.proxy.pool, &asked.request);
+    let share = service.shares.take(&request.database, &request.role);
+    let waited = pool.query_wait_timeout;
+    timeout(waited, share).await.map_err(|_| Error::PoolFull { size: service.config.max_pool_servers, waited })
+}
+
+/// Reads the body, as much of it as there may be, and no longer than it may take.
+async fn read(config: &Http, headers: &HeaderMap, body: Body) -> Result<Work, Failure> {
+    let (size, time) = (config.max_request_size, config.body_timeout);
+    let too_large = || {
+        let message = format!("the request is larger than max_request_size = {size} bytes");
+        Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", message)
+    };
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Failure::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "0A000", "a request may not be compressed"));
+    }
+    let collected = timeout(time, Limited::new(body, size).collect()).await.map_err(|_| {
+        let message = format!("the request took longer than body_timeout = {time:?}");
+        Failure::request(StatusCode::REQUEST_TIMEOUT, "57014", message)
+    })?;
+    let bytes = collected.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => too_large(),
+        None => Failure::malformed("the request ended early"),
+    })?;
+    body::parse(&bytes.to_bytes()).map_err(|error| {
+        let failure = Failure::request(StatusCode::BAD_REQUEST, error.code(), error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
+fn log(failure: &Failure, caller: Caller, id: u64) {
+    // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
+    let (peer, reason) = (caller.address.ip().to_string(), failure.to_string());
+    match failure {
+        Failure::Refused(_) => warn!(id, peer, reason, "request refused"),
+        Failure::Request(..) | Failure::Database(_) => debug!(id, peer, reason, "request failed"),
+    }
+}

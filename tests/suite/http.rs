@@ -1,0 +1,6 @@
+//! `POST /sql`, as plain clients have it.
+
+mod answers;
+mod identity;
+mod limits;
+mod transport;

@@ -1,0 +1,131 @@
+//! What is answered: rows, several results, errors, streams.
+
+use pgusher_tests::{Answer, Proxy, Stage};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+async fn proxy() -> Proxy {
+    Proxy::builder(Stage::get()).http().start().await
+}
+
+#[tokio::test]
+async fn a_query_is_answered_with_fields_rows_and_count() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let body = json!({"query": "SELECT $1::int + 1 AS next, $2 AS word, NULL AS nothing", "params": [41, "é\"\\"]});
+    let answer = Answer::to(proxy.sql_request().bearer_auth(stage.token("alice")).body(body.to_string())).await;
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, Some("application/json")));
+    let field = |name: &str, kind: u32, size: i32| {
+        json!({"name": name, "dataTypeID": kind, "tableID": 0, "columnID": 0, "dataTypeSize": size,
+            "dataTypeModifier": -1, "format": "text"})
+    };
+    let expected = json!({
+        "fields": [field("next", 23, 4), field("word", 25, -1), field("nothing", 25, -1)],
+        "rows": [{"next": 42, "word": "é\"\\", "nothing": null}],
+        "command": "SELECT", "rowCount": 1, "rowAsArray": false,
+    });
+    assert_eq!(answer.json(), expected);
+}
+
+#[tokio::test]
+async fn a_batch_is_one_transaction() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let token = stage.token("batch");
+    let batch = |queries: &[&str]| {
+        let queries: Vec<_> = queries.iter().map(|query| json!({"query": query})).collect();
+        proxy.sql_request().bearer_auth(&token).body(json!({"queries": queries}).to_string())
+    };
+    let insert = "INSERT INTO todos (task) VALUES ('in a batch')";
+    let done = Answer::to(batch(&[insert, "SELECT count(*)::int AS n FROM todos", "SELECT txid_current()"])).await;
+    assert_eq!((done.status, &done.json()["results"][1]["rows"]), (StatusCode::OK, &json!([{"n": 1}])));
+
+    let failed = Answer::to(batch(&[insert, "SELECT 1/0"])).await;
+    assert_eq!((failed.status, &*failed.code()), (StatusCode::BAD_REQUEST, "22012"));
+    assert_eq!(proxy.sql_rows(&token, "SELECT count(*)::int AS n FROM todos").await, json!([{"n": 1}]));
+}
+
+#[tokio::test]
+async fn a_batch_has_the_transaction_that_is_asked_for() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let settings = ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+    let queries = settings.map(|name| json!({"query": format!("SHOW {name}")}));
+    let request =
+        || proxy.sql_request().bearer_auth(stage.token("alice")).body(json!({"queries": queries}).to_string());
+    let shown = |answer: Answer| {
+        let results = answer.json()["results"].clone();
+        settings.iter().zip(results.as_array().unwrap()).map(|(name, result)| result["rows"][0][name].clone()).collect()
+    };
+    let plain: Vec<Value> = shown(Answer::to(request()).await);
+    assert_eq!(plain, ["read committed", "off", "off"]);
+    let strict = request().header("neon-batch-isolation-level", "Serializable").header("neon-batch-read-only", "true");
+    let strict: Vec<Value> = shown(Answer::to(strict.header("neon-batch-deferrable", "true")).await);
+    assert_eq!(strict, ["serializable", "on", "on"]);
+    let wrong = Answer::to(request().header("neon-batch-isolation-level", "serializable")).await;
+    assert_eq!((wrong.status, &*wrong.code()), (StatusCode::BAD_REQUEST, "08P01"));
+}
+
+#[tokio::test]
+async fn an_error_has_all_that_postgres_says_of_it() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let answer = proxy.sql(&stage.token("alice"), "SELECT nothing FROM todos").await;
+    let error = answer.json();
+    assert_eq!(
+        (answer.status, &error["code"], &error["severity"]),
+        (StatusCode::BAD_REQUEST, &json!("42703"), &json!("ERROR"))
+    );
+    assert_eq!((&error["position"], &error["routine"]), (&json!("8"), &json!("errorMissingColumn")));
+    assert_eq!(proxy.sql_rows(&stage.token("alice"), "SELECT 1 AS one").await, json!([{"one": 1}]));
+}
+
+#[tokio::test]
+async fn a_stream_has_a_line_for_each_row_and_ends_with_the_count_or_the_error() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let lines = async |query: &str| {
+        let request = proxy.sql_request().bearer_auth(stage.token("alice")).header("accept", "application/x-ndjson");
+        let answer = Answer::to(request.body(json!({"query": query}).to_string())).await;
+        assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, Some("application/x-ndjson")));
+        let lines = answer.text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    let rows = lines("SELECT n FROM generate_series(1, 100000) n").await;
+    assert_eq!((rows.len(), &rows[100_000]), (100_002, &json!({"row": {"n": 100_000}})));
+    assert_eq!(rows[100_001], json!({"command": "SELECT", "rowCount": 100_000}));
+    let failed = lines("SELECT 1 / (3 - n) AS n FROM generate_series(1, 5) n").await;
+    assert_eq!((failed.len(), &failed.last().unwrap()["error"]["code"]), (4, &json!("22012")));
+}
+
+#[tokio::test]
+async fn a_table_that_is_altered_is_no_concern_of_who_asks() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let superuser = stage.superuser().await;
+    superuser.batch_execute("CREATE TABLE widths (a int); GRANT SELECT ON widths TO authenticated").await.unwrap();
+    superuser.batch_execute("INSERT INTO widths VALUES (1)").await.unwrap();
+    let token = stage.token("alice");
+    assert_eq!(proxy.sql_rows(&token, "SELECT * FROM widths").await, json!([{"a": 1}]));
+    superuser.batch_execute("ALTER TABLE widths ADD COLUMN b text DEFAULT 'new'").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(proxy.sql_rows(&token, "SELECT * FROM widths").await, json!([{"a": 1, "b": "new"}]));
+    }
+    superuser.batch_execute("DROP TABLE widths").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_left_open_is_rolled_back_and_its_server_goes_on() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let token = stage.token("open");
+    let backend = "SELECT pg_backend_pid() AS pid";
+    let before = proxy.sql_rows(&token, backend).await;
+    assert_eq!(proxy.sql(&token, "BEGIN").await.status, StatusCode::OK);
+    assert_eq!(proxy.sql_rows(&token, backend).await, before);
+    let state = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND usename = current_user";
+    assert_eq!(proxy.sql_rows(&token, state).await, json!([{"n": 0}]));
+}
+
+#[tokio::test]
+async fn copy_is_not_for_http() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    for copy in ["COPY todos TO STDOUT", "COPY todos (task) FROM STDIN"] {
+        let answer = proxy.sql(&stage.token("alice"), copy).await;
+        assert_eq!((answer.status, &*answer.code()), (StatusCode::BAD_REQUEST, "0A000"), "{answer:?}");
+    }
+    assert_eq!(proxy.sql_rows(&stage.token("alice"), "SELECT 1 AS one").await, json!([{"one": 1}]));
+}

@@ -1,0 +1,76 @@
+//! How large, how many, and what happens to who goes away.
+
+use pgusher_tests::{Answer, Proxy, Stage, Token, wait};
+use reqwest::StatusCode;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+#[tokio::test]
+async fn a_request_or_a_response_that_is_too_large_is_told_so() {
+    let stage = Stage::get();
+    let limits = [("http.max_request_size", "64KiB"), ("http.max_response_size", "64KiB")];
+    let builder = limits.iter().fold(Proxy::builder(stage).http(), |builder, (key, value)| builder.set(key, value));
+    let proxy = builder.start().await;
+    let token = stage.token("alice");
+    let large = proxy.sql(&token, &format!("SELECT '{}'", "x".repeat(70_000))).await;
+    assert_eq!((large.status, &*large.code()), (StatusCode::PAYLOAD_TOO_LARGE, "54000"));
+    let large = proxy.sql(&token, "SELECT repeat('x', 100000)").await;
+    assert_eq!((large.status, &*large.code()), (StatusCode::INSUFFICIENT_STORAGE, "54000"));
+    assert_eq!(proxy.sql_rows(&token, "SELECT 1 AS one").await, json!([{"one": 1}]));
+}
+
+#[tokio::test]
+async fn who_goes_away_has_its_query_cancelled() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().start().await;
+    let asking = ask_for_ever(&proxy, &stage.token("alice"), "who_goes_away");
+    until_running(stage, "who_goes_away", 1).await;
+    asking.abort();
+    until_running(stage, "who_goes_away", 0).await;
+}
+
+#[tokio::test]
+async fn requests_leave_servers_to_those_who_come_by_tcp() {
+    let stage = Stage::get();
+    let proxy =
+        Proxy::builder(stage).http().set("pool.default_pool_size", 2).set("http.max_pool_servers", 1).start().await;
+    let token = stage.token("flood");
+    let asking: Vec<_> = (0..20).map(|_| ask_for_ever(&proxy, &token, "a_flood")).collect();
+    until_running(stage, "a_flood", 1).await;
+    let client = proxy.connect(&stage.token("alice")).await;
+    assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+    until_running(stage, "a_flood", 1).await;
+    asking.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_told_to_come_back() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.max_requests", 1).start().await;
+    let token = stage.token("alice");
+    let asking = ask_for_ever(&proxy, &token, "the_only_one");
+    until_running(stage, "the_only_one", 1).await;
+    let refused = proxy.sql(&token, "SELECT 1").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
+    assert_eq!(refused.code(), "53300");
+    asking.abort();
+    wait::until("room", async || (proxy.sql(&token, "SELECT 1").await.status == StatusCode::OK).then_some(())).await;
+}
+
+/// A request that takes for ever, and whose statement has this word in it.
+pub(super) fn ask_for_ever(proxy: &Proxy, token: &Token<'_>, word: &str) -> JoinHandle<Answer> {
+    let body = json!({"query": format!("SELECT pg_sleep(3600), '{word}'")}).to_string();
+    tokio::spawn(Answer::to(proxy.sql_request().bearer_auth(token).body(body)))
+}
+
+/// Waits until so many such statements run.
+pub(super) async fn until_running(stage: &Stage, word: &str, wanted: i64) {
+    let superuser = stage.superuser().await;
+    let query =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active' AND pid <> pg_backend_pid()";
+    let look = async || {
+        let running: i64 = superuser.query_one(query, &[&format!("%{word}%")]).await.expect("a count").get(0);
+        (running == wanted).then_some(())
+    };
+    wait::until(&format!("{wanted} statements about {word}"), look).await;
+}
