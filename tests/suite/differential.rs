@@ -1,6 +1,6 @@
 //! The same bytes sent through the proxy and past it are answered by the same messages: traces that were thought of, and
-//! random ones, each from a seed. `PGUSHER_SEED=17` runs the trace of one seed, `PGUSHER_TRACES=100000` so many of them, and
-//! `PGUSHER_POOL_MODE` all of that in another mode of the pool.
+//! random ones, each from a seed. `PGUSHER_SEED=17` runs the trace of one seed, `PGUSHER_TRACES=100000` so many of them, both
+//! so many from that seed on, and `PGUSHER_POOL_MODE` all of that in another mode of the pool.
 
 mod churn;
 mod side;
@@ -223,10 +223,10 @@ fn number(variable: &str) -> Option<u64> {
 
 /// The seeds of the traces to run.
 fn seeds() -> Range<u64> {
-    match number("PGUSHER_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PGUSHER_TRACES").unwrap_or(120),
-    }
+    let (first, count) = (number("PGUSHER_SEED"), number("PGUSHER_TRACES"));
+    let usual = if first.is_some() { 1 } else { 120 };
+    let first = first.unwrap_or(0);
+    first..first + count.unwrap_or(usual)
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //!
 //! [`pump`] moves the bytes, [`up`] decides about each of the client's frames and [`down`] about each of the server's.
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub(crate) struct Session {
     known: Option<Reported>,
     /// How many of its requests have been answered.
     turns: u64,
-    /// The changes that an Execute of the unnamed portal makes.
-    bound: Option<Effects>,
+    /// What an Execute of these portals changes.
+    bound: HashMap<Box<[u8]>, Effects>,
     /// A frame that is too long to be seen at once.
     long: Option<up::Long>,
     /// The client may say more: its socket has not ended, nor has it taken leave.
@@ -93,7 +94,7 @@ impl Session {
             statements,
             known: None,
             turns: 0,
-            bound: None,
+            bound: HashMap::new(),
             long: None,
             listening: true,
             terminated: false,

@@ -28,8 +28,8 @@ pub(crate) struct Remembered {
     /// The settings as they will be if the transaction commits that is open.
     working: Option<Vec<Setting>>,
     savepoints: bool,
-    /// What was sent and has not completed yet.
-    expected: VecDeque<Change>,
+    /// What was sent and has not completed yet, and in which turn.
+    expected: VecDeque<(u64, Change)>,
     tenant: Tenant,
     pins: Pins,
     /// How often there was each reason in this session, for the log.
@@ -97,10 +97,10 @@ impl Remembered {
         self.counts.add(pins);
     }
 
-    /// What was sent to the server and changes settings, in the order in which its command tags will come.
-    pub(crate) fn sent(&mut self, effects: Effects) {
+    /// What was sent to the server in this turn and changes settings, in the order in which its command tags will come.
+    pub(crate) fn sent(&mut self, effects: Effects, turn: u64) {
         self.pin(effects.pins);
-        self.expected.extend(effects.changes);
+        self.expected.extend(effects.changes.into_iter().map(|change| (turn, change)));
     }
 
     /// A command completed. Returns what it changed, if that is known.
@@ -124,9 +124,9 @@ impl Remembered {
         }
     }
 
-    /// A request failed, and those behind it that the server skips.
-    pub(crate) fn failed(&mut self) {
-        self.expected.clear();
+    /// A request of this turn failed, and with it what is behind it in the same turn.
+    pub(crate) fn failed(&mut self, failed: u64) {
+        self.expected.retain(|(turn, _)| *turn > failed);
         // Outside of a transaction it takes back what was done since the last commit. Inside, its end will tell.
         self.rolled_back();
     }
@@ -139,7 +139,7 @@ impl Remembered {
     }
 
     fn changed(&mut self, tag: &[u8]) -> Option<Change> {
-        let change = self.expected.pop_front().filter(|change| fits(change, tag));
+        let change = self.expected.pop_front().map(|(_, change)| change).filter(|change| fits(change, tag));
         match &change {
             Some(Change::Nothing | Change::DiscardPart | Change::Deallocate(_)) => {}
             Some(Change::DiscardAll) => {

@@ -16,7 +16,6 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use upstream::Prepared;
 use wire::frame::{Header, frontend};
 use wire::lane::Verdict;
 use wire::owed::{Answer, Owed};
@@ -26,16 +25,19 @@ use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::statement::{Kept, Registry, Statement};
 
+mod deallocation;
 mod description;
 mod frames;
 mod making;
 mod pending;
 mod unnamed;
 
+pub(crate) use deallocation::sole_deallocation;
 pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
 pub(crate) use making::ResultChanged;
 
+use deallocation::EMPTY;
 use description::Listener;
 use frames::{about, c_string, key, rename};
 use making::{Doubt, Question};
@@ -144,12 +146,11 @@ impl Statements {
             return Ok(Verdict::Forward);
         }
         if let Some(statement) = self.named.get(name_key).cloned() {
-            // The server refuses it, because there it exists too.
-            if let Some(verdict) = self.ensure(&statement, way) {
-                return Ok(verdict);
-            }
+            // The server refuses it, because there it exists too, or another in its place.
+            let there = way.server.uses(statement.number) && !self.is_uncertain(statement.number);
+            let other = (!there).then(|| self.make_other(EMPTY, way));
             self.pending.push_back(Pending::Nothing);
-            return Ok(rename(header, &[], name, &statement.name, way.patch));
+            return Ok(rename(header, &[], name, other.as_deref().unwrap_or(&statement.name), way.patch));
         }
         let statement = match effects {
             Some(effects) => self.registry.intern(&self.identity, content, effects),
@@ -211,7 +212,7 @@ impl Statements {
         way: &mut Way<'_>,
     ) -> Result<(Verdict, Effects), BadName> {
         let (portal, rest) = c_string(head)?;
-        let (name, _) = c_string(rest)?;
+        let (name, parameters) = c_string(rest)?;
         if name.is_empty() {
             let verdict = self.ensure_unnamed(way);
             return Ok((verdict, self.unnamed.as_ref().map(|unnamed| unnamed.effects.clone()).unwrap_or_default()));
@@ -223,10 +224,15 @@ impl Statements {
         if !self.renames {
             return Ok((Verdict::Forward, effects));
         }
-        if let Some(verdict) = self.ensure(&statement, way) {
+        let before = &head[..=portal.len()];
+        if let Some(made) = self.make_deallocation(&statement, way) {
+            return Ok((rename(header, before, name, &made, way.patch), effects));
+        }
+        // Parameters that are too many or too few are refused before a result that has changed.
+        let is_refused = self.is_miscounted(&statement, parameters);
+        if let Some(verdict) = (!is_refused).then(|| self.ensure(&statement, way)).flatten() {
             return Ok((verdict, Effects::default()));
         }
-        let before = &head[..=portal.len()];
         Ok((rename(header, before, name, &statement.name, way.patch), effects))
     }
 
@@ -239,7 +245,9 @@ impl Statements {
         }
         let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
         if let Some(verdict) = self.ensure(&statement, way) {
-            self.describe_first(&statement);
+            if verdict != Verdict::Hold {
+                self.describe_first(&statement);
+            }
             return Ok(verdict);
         }
         Ok(rename(header, b"S", name, &statement.name, way.patch))
@@ -268,36 +276,6 @@ impl Statements {
             if self.renames { rename(header, b"S", name, &statement.name, way.patch) } else { Verdict::Forward };
         self.pending.push_back(Pending::Forgotten(name_key, statement, there));
         Ok(verdict)
-    }
-
-    /// The statement of this name is about to be deallocated by SQL: its name on the server. Where it is not there an
-    /// empty one is made for it, which succeeds whatever has become of the transaction or of what the statement was
-    /// about: behind an error a Query would not be answered.
-    pub(crate) fn deallocate(&mut self, name: &[u8], way: &mut Way<'_>) -> Option<String> {
-        let statement = self.named.get(key(name)).filter(|_| self.renames)?;
-        if way.server.uses(statement.number) {
-            return Some(statement.name.to_string());
-        }
-        let number = self.registry.next();
-        let name = self.registry.name(number);
-        self.send_parse(&name, [b"\0\0\0", &[]], number, None, way);
-        Some(name)
-    }
-
-    /// The statement of this name was deallocated by SQL.
-    pub(crate) fn deallocated(&mut self, name: &[u8], server: &mut Prepared) {
-        if let Some(statement) = self.named.remove(key(name)) {
-            self.bytes -= kept_bytes(&statement);
-            server.closed(statement.number);
-        }
-    }
-
-    /// All statements were deallocated, or discarded with all else.
-    pub(crate) fn deallocated_all(&mut self, server: &mut Prepared) {
-        self.named.clear();
-        self.unkept = false;
-        self.bytes = self.unnamed_bytes();
-        server.clear();
     }
 
     /// A plan was refused because its result has changed. Whoever prepares one of these statements anew shall not find

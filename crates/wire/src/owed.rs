@@ -68,6 +68,12 @@ enum Request {
     CopyEnd,
 }
 
+impl Request {
+    fn ends_turn(self) -> bool {
+        matches!(self, Self::Query | Self::Sync)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     request: Request,
@@ -78,6 +84,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Owed {
     queue: VecDeque<Entry>,
+    /// How many Queries and Syncs there ever were in it.
+    turns: u64,
     status: TxStatus,
     /// Requests of the extended protocol were sent and no Sync behind them.
     batch_open: bool,
@@ -101,6 +109,7 @@ impl Default for Owed {
     fn default() -> Self {
         Self {
             queue: VecDeque::new(),
+            turns: 0,
             status: TxStatus::Idle,
             batch_open: false,
             skipping: false,
@@ -164,6 +173,18 @@ impl Owed {
     #[must_use]
     pub fn is_skipping(&self) -> bool {
         self.skipping
+    }
+
+    /// The turn of what is sent next. A turn ends with a Query or a Sync, and an error ends none but its own.
+    #[must_use]
+    pub fn next_turn(&self) -> u64 {
+        self.turns
+    }
+
+    /// The turn that the server is at, or a later one if a COPY has read Syncs. Behind an error, the one that failed.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.turns - self.queue.iter().filter(|entry| entry.request.ends_turn()).count() as u64
     }
 
     /// How many of the Parses and Closes sent will have no answer, the one that failed included, because of the
@@ -230,6 +251,7 @@ impl Owed {
     }
 
     fn push(&mut self, request: Request, answer: Answer) {
+        self.turns += u64::from(request.ends_turn());
         self.queue.push_back(Entry { request, answer });
     }
 
@@ -285,7 +307,7 @@ impl Owed {
             self.status = status;
         }
         (self.copy_in, self.copied) = (false, false);
-        match self.queue.pop_front_if(|entry| matches!(entry.request, Request::Query | Request::Sync)) {
+        match self.queue.pop_front_if(|entry| entry.request.ends_turn()) {
             Some(entry) => {
                 self.drop_copy_ends();
                 if entry.answer == Answer::Forward { Answer::Forward } else { Answer::Swallow }

@@ -47,9 +47,9 @@ impl Side {
         side
     }
 
-    /// What it answers to a flight, without how it refuses what is asked in a transaction that has failed (in a pool for
-    /// transactions its server may not have the statement, and can make none then), with the fields blanked that differ from session to session, and without
-    /// ParameterStatus, which counts as it is in the end.
+    /// What it answers to a flight, without how it refuses what is asked in a transaction that has failed (the server may
+    /// not have the statement, the unnamed one in any pool, and can make none then), with the fields blanked that differ
+    /// from session to session, and without ParameterStatus, which counts as it is in the end.
     pub(super) async fn answers(&mut self, flight: &Flight) -> Vec<Message> {
         let bytes: Vec<u8> = flight.steps.iter().flat_map(|step| step.bytes.clone()).collect();
         self.raw.send(&replaced(&bytes, PLACEHOLDER, self.name)).await;
@@ -72,7 +72,7 @@ impl Side {
                 b'C' => marked = marking,
                 _ => {}
             }
-            let refused = self.aborted && self.names == Names::Replaced && message.tag != b'Z';
+            let refused = self.aborted && message.tag != b'Z';
             answers.extend(Some(message).filter(|_| !refused));
         }
         self.idle &= !flight.cut;

@@ -217,6 +217,11 @@ pub(super) fn to_prepare(random: &mut Random) -> String {
     (*random.pick(&list)).to_owned()
 }
 
+/// The same statement with the schema of its tables.
+pub(super) fn in_schema(sql: &str) -> String {
+    sql.replace(" items", " public.items").replace(" shapes", " public.shapes")
+}
+
 /// What the superuser does to that table.
 pub(super) fn alteration(random: &mut Random) -> &'static str {
     let list: [&'static str; 4] = [

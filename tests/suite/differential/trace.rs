@@ -9,7 +9,7 @@ use pgusher_tests::request::{
 };
 use pgusher_tests::{Random, message};
 
-use super::sql::{Sql, literal, to_prepare, with_parameter};
+use super::sql::{Sql, in_schema, literal, to_prepare, with_parameter};
 
 /// Names of prepared statements and portals; the empty one is the unnamed.
 const NAMES: [&str; 4] = ["", "a", "b", "c"];
@@ -177,6 +177,9 @@ impl Writer {
             false if name.is_empty() => with_parameter(&mut self.random),
             false => to_prepare(&mut self.random),
         };
+        // A statement that is described under another search_path than it was prepared under is prepared again perhaps, and
+        // then it has to find its tables.
+        let sql = if name.is_empty() { sql } else { in_schema(&sql) };
         self.parse(name, &sql);
         if self.random.one_in(2) {
             self.step(format!("Describe statement {name:?}"), describe_named(b'S', name));

@@ -94,6 +94,19 @@ async fn a_stream_has_a_line_for_each_row_and_ends_with_the_count_or_the_error()
 }
 
 #[tokio::test]
+async fn what_a_request_has_had_prepared_the_next_one_finds_if_it_is_of_the_same_identity() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let sql = "SELECT name, prepare_time FROM pg_prepared_statements WHERE statement LIKE '%prepare_time%'";
+    let [alice, bob] = ["alice", "bob"].map(|subject| stage.token(subject));
+    let first = proxy.sql_rows(&alice, sql).await;
+    assert_eq!(first.as_array().map(Vec::len), Some(1));
+    assert_eq!(proxy.sql_rows(&alice, sql).await, first);
+    let anothers = proxy.sql_rows(&bob, sql).await;
+    assert_eq!(anothers.as_array().map(Vec::len), Some(1));
+    assert_ne!(anothers, first);
+}
+
+#[tokio::test]
 async fn a_table_that_is_altered_is_no_concern_of_who_asks() {
     let (stage, proxy) = (Stage::get(), proxy().await);
     let superuser = stage.superuser().await;

@@ -141,6 +141,37 @@ async fn a_pipeline_is_answered_in_step_though_each_statement_is_looked_at_first
 }
 
 #[tokio::test]
+async fn what_else_is_wrong_is_told_before_as_it_is_directly() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let (table, superuser) = table(stage).await;
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
+    for session in [&mut direct, &mut alice] {
+        batch(session, &[parse_named("s", format!("SELECT * FROM {table} WHERE n = $1"))]).await;
+    }
+    find_out(&proxy, &mut bob).await;
+    alter(&superuser, &format!("ALTER TABLE {table} ADD m text")).await;
+    let (right, wrong) = (bind_named("", "s", &["1"]), bind_named("", "s", &["1", "2"]));
+    let taken = parse_named("s", "SELECT 1");
+    let describe = describe_named(b'S', "s");
+    let requests = [&right, &describe, &wrong, &describe, &taken, &right, &call("s")];
+    let pipeline = requests.map(|request| [&request[..], &sync()].concat()).concat();
+    for (session, which) in [(&mut direct, "directly"), (&mut alice, "through")] {
+        change_hands(&mut bob).await;
+        let answers = session.answers(&pipeline, requests.len()).await;
+        let told: Vec<_> = answers
+            .iter()
+            .map(|answer| {
+                let error = answer.iter().find(|message| message.tag == b'E').expect("an error");
+                format!("{} {}", Message::tags(answer), error.sqlstate())
+            })
+            .collect();
+        let expected = ["EZ 0A000", "tEZ 0A000", "EZ 08P01", "tEZ 0A000", "EZ 42P05", "EZ 0A000", "EZ 08P01"];
+        assert_eq!(told, expected, "{which}");
+    }
+}
+
+#[tokio::test]
 async fn in_a_transaction_the_refusal_is_its_end() {
     let (stage, proxy) = (Stage::get(), pool_of(1).await);
     let (table, superuser) = table(stage).await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use pgusher_tests::request::{bind_named, execute_named, extended, parse, query, sync};
 use pgusher_tests::{Message, Raw, Stage};
 
 use super::{Crowd, pool_of, run};
@@ -45,6 +46,35 @@ async fn settings_follow_their_client() {
         run(&mut client, sql).await;
         crowd.push(&mut client).await;
         assert_eq!(client.value(&format!("SHOW {name}")).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn settings_made_by_message_follow_their_client_whichever_portal_they_went_through() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let set = |portal: &str, value: &str| {
+        let sql = format!("SET work_mem = '{value}'");
+        [parse(sql), bind_named(portal, "", &[]), execute_named(portal, 0), sync()].concat()
+    };
+    let other =
+        |portal: &str| [parse("SELECT 1"), bind_named(portal, "", &[]), execute_named(portal, 0), sync()].concat();
+    for (requests, ready, expected) in [
+        (vec![set("", "7MB")], 1, "7MB"),
+        (vec![set("p", "7MB")], 1, "7MB"),
+        (vec![set("p", "7MB"), other("p")], 2, "7MB"),
+        (vec![query("SELECT 1/0"), set("p", "7MB"), query("SELECT 1/0")], 3, "7MB"),
+        (vec![set("p", "7MB"), query("SELECT 1/0"), set("q", "8MB")], 3, "8MB"),
+        (vec![parse("SET work_mem = '7MB'"), bind_named("p", "", &[]), other("p")], 1, "5MB"),
+        (
+            vec![parse("SET work_mem = '7MB'"), bind_named("p", "", &[]), extended("SELECT 1/0"), set("p", "8MB")],
+            1,
+            "5MB",
+        ),
+    ] {
+        let mut client = crowd.proxy.session_with(&stage.token("alice"), &STARTUP).await;
+        client.answers(&requests.concat(), ready).await;
+        crowd.push(&mut client).await;
+        assert_eq!(client.value("SHOW work_mem").await, expected, "{}", String::from_utf8_lossy(&requests.concat()));
     }
 }
 

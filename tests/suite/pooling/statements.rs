@@ -2,7 +2,9 @@
 
 use std::slice::from_ref;
 
-use pgusher_tests::request::{bind_named, close_named, describe_named, execute, parse_named, query, sync, terminate};
+use pgusher_tests::request::{
+    bind_named, close_named, describe_named, execute, execute_named, parse_named, query, sync, terminate,
+};
 use pgusher_tests::{Message, Proxy, Raw, Stage};
 
 use super::{Crowd, pool_of, run};
@@ -193,6 +195,49 @@ async fn sql_deallocates_what_was_prepared_by_message() {
             crowd.push(&mut client).await;
             assert_eq!(value_of(&mut client, "s").await, NO_SUCH_STATEMENT, "{sql}");
             assert_eq!(batch(&mut client, &[parse_named("s", "SELECT 2"), call("s")]).await.1, ["2"], "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_deallocate_is_about_what_has_the_name_when_it_is_executed() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    for moved in [false, true] {
+        let mut client = crowd.proxy.session(&stage.token("alice")).await;
+        batch(&mut client, &[parse_named("d", "DEALLOCATE s"), parse_named("self", "DEALLOCATE self")]).await;
+        assert_eq!(value_of(&mut client, "d").await, NO_SUCH_STATEMENT);
+        for number in 0..3 {
+            batch(&mut client, &[parse_named("s", format!("SELECT {number}"))]).await;
+            if moved {
+                crowd.push(&mut client).await;
+            }
+            let all = batch(&mut client, &[parse_named("", "SELECT 'unnamed'"), call("s"), call("d"), call("")]).await;
+            assert_eq!(all, ("12DC2C2DCZ".to_owned(), vec![number.to_string(), "unnamed".to_owned()]));
+            assert_eq!(value_of(&mut client, "s").await, NO_SUCH_STATEMENT);
+        }
+        assert_eq!(batch(&mut client, &[call("self")]).await.0, "2CZ");
+        assert_eq!(value_of(&mut client, "self").await, NO_SUCH_STATEMENT);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_was_deallocated_is_free_however_it_came_about() {
+    let stage = Stage::get();
+    for most in [1, 200] {
+        let builder = Proxy::builder(stage).set("pool.max_prepared_statements", most);
+        let proxy = builder.start().await;
+        for deed in [
+            // The Query fails, and what is sent behind it does not.
+            [query("SELECT 1/0"), call("d"), sync()].concat(),
+            [query("SELECT 1/0"), query("DEALLOCATE d")].concat(),
+            [bind_named("p", "d", &[]), execute_named("p", 0), sync(), sync()].concat(),
+            [parse_named("", "DEALLOCATE d"), bind_named("p", "", &[]), execute_named("p", 0), sync(), sync()].concat(),
+        ] {
+            let mut client = proxy.session(&stage.token("alice")).await;
+            batch(&mut client, &[parse_named("d", "DEALLOCATE d")]).await;
+            client.answers(&deed, 2).await;
+            let again = batch(&mut client, &[parse_named("d", "SELECT 1"), call("d")]).await;
+            assert_eq!(again, ("12DCZ".to_owned(), vec!["1".to_owned()]), "{}", String::from_utf8_lossy(&deed));
         }
     }
 }

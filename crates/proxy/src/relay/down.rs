@@ -111,7 +111,7 @@ impl Down<'_> {
         match &change {
             Some(Change::Deallocate(Some(name))) => statements.deallocated(name, &mut lease.prepared),
             Some(Change::Deallocate(None) | Change::DiscardAll) => statements.deallocated_all(&mut lease.prepared),
-            // An error before it has made that forgotten which was expected.
+            // Of a text that was not understood.
             None if command.starts_with(b"DEALLOCATE ALL") || command.starts_with(b"DISCARD ALL") => {
                 statements.deallocated_all(&mut lease.prepared);
             }
@@ -163,7 +163,7 @@ impl Down<'_> {
         }
         let (dropped, failed) = (self.owed.dropped(), self.owed.has_failed());
         self.session.statements.dropped(dropped, failed, &mut self.link.lease.prepared);
-        self.session.remembered.failed();
+        self.session.remembered.failed(self.owed.turn());
         let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
         match (answer, field(b'C')) {
             (Answer::Refuse, Some(NO_SUCH_STATEMENT)) if head.len() == header.body as usize => {

@@ -6,8 +6,8 @@ use wire::message;
 use wire::owed::{Answer, Owed};
 
 use super::{Broken, Link, Session};
-use crate::effect::{self, Cause, Change, Effects, Pins, Reader};
-use crate::statements::Way;
+use crate::effect::{self, Cause, Effects, Pins, Reader};
+use crate::statements::{Way, sole_deallocation};
 
 /// How much of a Query or a Parse is looked at in one piece.
 const TEXT: usize = 16 * 1024;
@@ -18,12 +18,17 @@ const NAMES: usize = 1024;
 /// The longest Parse that is kept, to prepare the statement elsewhere.
 const MOST_KEPT: usize = 1 << 20;
 
+/// How many portals a client may have that change something. More pin it.
+const MOST_PORTALS: usize = 100;
+
 /// A text longer than what is looked at in one piece.
 #[derive(Debug)]
 pub(crate) struct Long {
     reader: Reader,
     /// Bytes that are still to come.
     left: usize,
+    /// Of a Query: the turn that it ends.
+    turn: u64,
     /// Of a Parse: its content as far as it has come, unless that is too much.
     parsed: Option<Option<Vec<u8>>>,
     /// And the number of its statement, if it makes one.
@@ -32,10 +37,10 @@ pub(crate) struct Long {
 
 impl Long {
     /// A frame whose body has `seen` bytes here, of which `text` are those that are the text's.
-    fn new(header: Header, text: &[u8], seen: usize) -> Self {
+    fn new(header: Header, text: &[u8], seen: usize, turn: u64) -> Self {
         let mut reader = Reader::default();
         reader.read(text);
-        Self { reader, left: header.body as usize - seen, parsed: None, number: None }
+        Self { reader, left: header.body as usize - seen, turn, parsed: None, number: None }
     }
 }
 
@@ -160,17 +165,18 @@ impl Up<'_> {
 
     fn query(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Verdict {
         self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
+        let turn = self.owed.next_turn();
         if head.len() < header.body as usize {
-            self.session.long = Some(Long::new(header, head, head.len()));
+            self.session.long = Some(Long::new(header, head, head.len(), turn));
             return Verdict::Forward;
         }
         let effects = effect::effects(head);
         let sole = sole_deallocation(head, &effects);
-        self.sent(effects);
+        self.sent(effects, turn);
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
         match sole.and_then(|name| self.session.statements.deallocate(&name, &mut way)) {
-            Some(name) => {
-                message::query(patch, &deallocation(&name));
+            Some(ours) => {
+                message::query(patch, &ours);
                 Verdict::Patch(Header::SIZE + head.len())
             }
             None => Verdict::Forward,
@@ -192,12 +198,12 @@ impl Up<'_> {
             return Ok(verdict);
         }
         if let Some(ours) = ours {
-            message::parse(patch, "", &deallocation(&ours));
+            message::parse(patch, "", &ours);
             return Ok(Verdict::Patch(Header::SIZE + head.len()));
         }
         if !whole {
             let number = self.session.statements.last_parsed();
-            let long = Long::new(header, content, head.len());
+            let long = Long::new(header, content, head.len(), self.owed.next_turn());
             self.session.long = Some(Long { parsed: Some(Some(content.to_vec())), number, ..long });
         }
         Ok(verdict)
@@ -212,36 +218,46 @@ impl Up<'_> {
             }
             // It is refused: there is one of that name.
             (Some(_), None) => {}
-            (None, _) => self.sent(effects),
+            (None, _) => self.sent(effects, long.turn),
         }
     }
 
-    /// A text is run that has these effects.
-    fn sent(&mut self, effects: Effects) {
+    /// A text is run in this turn that has these effects.
+    fn sent(&mut self, effects: Effects, turn: u64) {
         if !effects.changes.is_empty() {
             self.link.upkeep.doubt();
         }
-        self.session.remembered.sent(effects);
+        self.session.remembered.sent(effects, turn);
     }
 
     /// A portal is bound to a statement that has these effects.
     fn bound(&mut self, head: &[u8], effects: Effects) {
-        match (head.first(), effects.changes.is_empty()) {
-            (Some(0), changes_nothing) => self.session.bound = (!changes_nothing).then_some(effects),
-            // Of other portals it is not known when they are executed, nor how often.
-            (_, false) => self.session.remembered.pin(Cause::Setting.into()),
-            (_, true) => {}
+        let (Session { bound, remembered, .. }, portal) = (&mut *self.session, portal(head));
+        if !effects.changes.is_empty() {
+            bound.insert(portal.into(), effects);
+        } else if !bound.is_empty() {
+            bound.remove(portal);
+        }
+        if bound.len() > MOST_PORTALS {
+            bound.clear();
+            remembered.pin(Cause::Setting.into());
         }
     }
 
+    /// What changes nothing is run to its end in parts, perhaps; what changes something is run once.
     fn execute(&mut self, head: &[u8]) {
-        if head.first() == Some(&0)
-            && let Some(effects) = self.session.bound.take()
+        if !self.session.bound.is_empty()
+            && let Some(effects) = self.session.bound.remove(portal(head))
         {
             // What it pins was known when it was prepared.
-            self.sent(Effects { pins: Pins::NONE, ..effects });
+            self.sent(Effects { pins: Pins::NONE, ..effects }, self.owed.next_turn());
         }
     }
+}
+
+/// The name that a Bind or an Execute begins with.
+fn portal(head: &[u8]) -> &[u8] {
+    head.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The client takes leave. The server is not its to end.
@@ -254,25 +270,10 @@ fn terminate(session: &mut Session) -> Verdict {
 fn peek(tag: Tag) -> usize {
     match tag {
         frontend::QUERY | frontend::PARSE => TEXT,
-        frontend::BIND | frontend::DESCRIBE | frontend::CLOSE => NAMES,
-        frontend::EXECUTE => 1,
+        frontend::BIND | frontend::DESCRIBE | frontend::CLOSE | frontend::EXECUTE => NAMES,
         frontend::FUNCTION_CALL => 4,
         _ => 0,
     }
-}
-
-/// The name in a query that deallocates one statement and does nothing else.
-fn sole_deallocation(query: &[u8], effects: &Effects) -> Option<Vec<u8>> {
-    let [Change::Deallocate(Some(name))] = &effects.changes[..] else { return None };
-    let text = query.strip_suffix(b"\0")?.trim_ascii();
-    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
-    // Letters, digits and blanks alone: then there is one statement and no comment.
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"_\"".contains(byte);
-    text.iter().all(plain).then(|| name.to_vec())
-}
-
-fn deallocation(name: &str) -> String {
-    format!("DEALLOCATE {name}")
 }
 
 /// Whether a FunctionCall is about large objects, whose descriptors end with their transaction (`pg_proc.dat`).

@@ -6,16 +6,21 @@ use crate::effect::effects;
 /// Plays a session: `>` before a text that is sent, `<` before a command tag, `!` is an error, `I`, `T`, `E` the status
 /// of a ReadyForQuery.
 fn play(remembered: &mut Remembered, trace: &[&str]) {
+    let (mut sent, mut answered) = (0, 0);
     for step in trace {
         match step.split_at(1) {
-            (">", text) => remembered.sent(effects(text.as_bytes())),
+            (">", text) => {
+                remembered.sent(effects(text.as_bytes()), sent);
+                sent += 1;
+            }
             ("<", tag) => {
                 remembered.completed(format!("{tag}\0").as_bytes());
             }
-            ("!", _) => remembered.failed(),
-            ("I", _) => remembered.ready(TxStatus::Idle),
-            ("T", _) => remembered.ready(TxStatus::Open),
-            _ => remembered.ready(TxStatus::Failed),
+            ("!", _) => remembered.failed(answered),
+            (status, _) => {
+                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap());
+                answered += 1;
+            }
         }
     }
 }
@@ -46,6 +51,14 @@ fn one_that_failed_or_was_rolled_back_with_another_is_forgotten() {
     assert_eq!(statements(&after(&[">SET a.b = 1; SELECT 1 / 0", "<SET", "!", "I"])), [""; 0]);
     let half = [">SET a.b = 1; COMMIT; SET c.d = 2; SELECT 1 / 0", "<SET", "<COMMIT", "<SET", "!", "I"];
     assert_eq!(statements(&after(&half)), ["SET a.b = 1"]);
+}
+
+#[test]
+fn one_that_was_sent_behind_another_that_failed_is_not_forgotten_with_it() {
+    let remembered =
+        after(&[">SET a.b = 1", ">SELECT 1 / 0; SET c.d = 1", ">SET e.f = 1", "<SET", "I", "!", "I", "<SET", "I"]);
+    assert_eq!(statements(&remembered), ["SET a.b = 1", "SET e.f = 1"]);
+    assert!(remembered.pins().is_empty());
 }
 
 #[test]

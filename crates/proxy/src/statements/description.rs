@@ -22,6 +22,15 @@ pub(crate) struct Description {
 }
 
 impl Description {
+    /// Whether a Bind gives as many parameters as there are, as far as can be seen of what it has behind the names.
+    pub(super) fn fits(&self, behind_names: &[u8]) -> bool {
+        let count = behind_names.split_first_chunk().and_then(|(formats, rest)| {
+            let formats = usize::from(u16::from_be_bytes(*formats));
+            rest.get(2 * formats..)?.first_chunk::<2>()
+        });
+        count.is_none_or(|count| self.parameters.starts_with(count))
+    }
+
     /// The message that tells the types of the parameters.
     pub(super) fn parameter_description(&self) -> Vec<u8> {
         let mut message = vec![backend::PARAMETER_DESCRIPTION.0];
@@ -131,6 +140,24 @@ mod tests {
     fn a_description_is_the_same_in_parts() {
         let rows = rows(&[("a", 1, 23), ("bc", 1, 25)]);
         assert!((1..rows.len()).all(|size| heard(Some(&rows), size) == heard(Some(&rows), rows.len())));
+    }
+
+    #[test]
+    fn a_bind_fits_if_it_gives_as_many_parameters() {
+        let one = heard(None, 7);
+        for (behind_names, fits) in [
+            (&[0, 0, 0, 1, 0, 0][..], true),
+            (&[0, 1, 0, 9, 0, 1], true),
+            (&[0, 2, 0, 1, 0, 1, 0, 1], true),
+            (&[0, 0, 0, 0], false),
+            (&[0, 1, 0, 1, 0, 0], false),
+            (&[0, 0, 1, 1], false),
+            (&[255, 255, 0, 0], true),
+            (&[0, 0, 0], true),
+            (&[], true),
+        ] {
+            assert_eq!(one.fits(behind_names), fits, "{behind_names:?}");
+        }
     }
 
     #[test]

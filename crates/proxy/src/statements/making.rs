@@ -15,7 +15,7 @@ use wire::lane::Verdict;
 use wire::message;
 use wire::owed::Answer;
 
-use super::description::Listener;
+use super::description::{Description, Listener};
 use super::frames::{about, length};
 use super::pending::Pending;
 use super::{LONGEST_SHARED, Statements, Way};
@@ -127,6 +127,15 @@ impl Statements {
         }
     }
 
+    /// Makes a statement that no client has, with this behind its name, which is returned.
+    pub(super) fn make_other(&mut self, content: [&[u8]; 2], way: &mut Way<'_>) -> String {
+        let number = self.registry.next();
+        let name = self.registry.name(number);
+        self.make_room(number, way);
+        self.send_parse(&name, content, number, None, way);
+        name
+    }
+
     /// A Parse with this behind the name.
     pub(super) fn send_parse(
         &mut self,
@@ -166,9 +175,21 @@ impl Statements {
         Verdict::Patch(0)
     }
 
+    /// Whether a Bind is not to be refused for what its statement turned out to be, because the server refuses it for
+    /// what it has behind the names: another number of parameters.
+    pub(super) fn is_miscounted(&mut self, statement: &Statement, behind_names: &[u8]) -> bool {
+        let is_wrong = |description: &Description| !description.fits(behind_names);
+        let is_miscounted =
+            self.doubt == Doubt::Confirmed(statement.number) && statement.description.get().is_some_and(is_wrong);
+        if is_miscounted {
+            self.doubt = Doubt::None;
+        }
+        is_miscounted
+    }
+
     /// It was a Describe: Postgres tells the types of the parameters before it refuses.
     pub(super) fn describe_first(&mut self, statement: &Statement) {
-        if let Some(description) = statement.description.get().filter(|_| !self.refusal.is_empty()) {
+        if let Some(description) = statement.description.get() {
             self.refusal.splice(0..0, description.parameter_description());
         }
     }

@@ -1,5 +1,7 @@
 //! Statements that a client has without a Parse of its own.
 
+use upstream::Prepared;
+
 use super::frames::length;
 use super::*;
 

@@ -229,6 +229,22 @@ fn an_error_tells_how_many_statements_it_left_unmade() {
 }
 
 #[test]
+fn an_error_is_one_of_the_turn_that_it_ends() {
+    let mut owed = Owed::default();
+    let next_turns = [">Q", ">P >B >E", ">Q", ">S", ">F", ">P"].map(|sent| {
+        let turn = owed.next_turn();
+        play(&mut owed, sent);
+        turn
+    });
+    assert_eq!(next_turns, [0, 1, 1, 2, 3, 4]);
+    let mut failed = |answers: &str| {
+        play(&mut owed, answers);
+        owed.turn()
+    };
+    assert_eq!([failed("<C <E"), failed("<ZI <1 <2 <E"), failed("<ZI <E"), failed("<ZI <E")], [0, 2, 3, 4]);
+}
+
+#[test]
 fn a_copy_that_may_not_have_read_the_syncs_behind_it_leaves_nobody_idle() {
     // One that fails before it reads (FREEZE, a view, a trigger) answers both Syncs; a Query behind them still runs when
     // the account has come to its end.
