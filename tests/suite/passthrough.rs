@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio_postgres::{Client, Config};
 
 mod attacks;
+mod http;
 mod limits;
 mod session;
 

@@ -1,7 +1,7 @@
 //! Everything that ends a connection, and the one table from cause to what the client is told.
 //!
-//! The causes say who was wrong. [`Refusal`] is all that a client sees of them: this file is the only place where a
-//! SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
+//! The causes say who was wrong. [`Refusal`] is all that a client sees of them: this module is the only place where
+//! a SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
 //! number under which they are found there.
 
 use std::borrow::Cow;
@@ -16,6 +16,11 @@ use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
 use crate::authenticate::LONGEST_NAME;
 use crate::relay::{Broken, End};
+
+mod ongoing;
+
+use ongoing::RESULT_CHANGED;
+pub(crate) use ongoing::{notice_of_waiting, result_changed};
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -364,43 +369,6 @@ fn timed_out(what: TimedOut) -> Refusal {
         TimedOut::ClientIdle(_) => ("57P05", "terminating connection due to idle-session timeout"),
     };
     Refusal::new(code, message).detail(format!("{what}.")).hint("Connect again.")
-}
-
-/// The SQLSTATE and the words with which Postgres refuses a prepared statement whose result has changed.
-const RESULT_CHANGED: (&str, &str) = ("0A000", "cached plan must not change result type");
-
-/// Postgres's own refusal of such a statement.
-pub(crate) fn result_changed() -> Vec<u8> {
-    let mut out = Vec::new();
-    message::error_response(
-        &mut out,
-        &Report {
-            severity: "ERROR",
-            code: RESULT_CHANGED.0,
-            message: RESULT_CHANGED.1,
-            detail: None,
-            hint: None,
-            routine: Some("RevalidateCachedQuery"),
-        },
-    );
-    out
-}
-
-/// Tells a client that it waits for a server.
-pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
-    let mut out = Vec::new();
-    message::notice_response(
-        &mut out,
-        &Report {
-            severity: "NOTICE",
-            code: "00000",
-            message: "no server connection available yet, still waiting in line",
-            detail: Some(&format!("Waited for {}.", seconds(waited))),
-            hint: None,
-            routine: None,
-        },
-    );
-    out
 }
 
 fn too_many(what: &str, key: &str, limit: usize) -> Refusal {
