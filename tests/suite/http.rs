@@ -3,4 +3,5 @@
 mod answers;
 mod identity;
 mod limits;
+mod passwords;
 mod transport;

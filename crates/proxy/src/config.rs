@@ -19,6 +19,7 @@ use upstream::{ClaimsMode, Login, Password};
 mod claims;
 mod encryption;
 mod http;
+mod http_rate;
 mod limits;
 mod listen;
 mod overrides;
@@ -38,6 +39,7 @@ mod tree;
 mod tests;
 
 pub use http::{Http, Origins};
+pub use http_rate::Rate;
 pub use limits::{Log, LogFormat, Runtime, Session};
 pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;

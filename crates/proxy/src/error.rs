@@ -15,6 +15,7 @@ use wire::message::{self, Report};
 use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
 use crate::authenticate::LONGEST_NAME;
+use crate::http::rate::Pace;
 use crate::relay::{Broken, End};
 
 mod ongoing;
@@ -118,6 +119,14 @@ pub(crate) enum Error {
     /// `max_logins` is reached.
     #[error("more than max_logins = {0} logins in progress")]
     TooManyLogins(usize),
+    /// There are too many requests a second, or too many tokens that are refused.
+    #[error("more than {pace}")]
+    TooFast {
+        /// The limit.
+        pace: Pace,
+        /// When to come back: whole seconds, and at least one.
+        retry_after: Duration,
+    },
     /// No server became free in time.
     #[error("no server within query_wait_timeout = {waited:?}: default_pool_size = {size} are in use")]
     PoolFull {
@@ -280,6 +289,9 @@ impl Error {
             Self::TooManyRequests(limit) => too_many("requests", "http.max_requests", *limit),
             Self::TooManyOfIdentity(limit) => too_many("clients of this identity", "max_identity_conn", *limit),
             Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
+            Self::TooFast { pace, retry_after } => Refusal::new("53400", "too many requests")
+                .detail(format!("{pace}."))
+                .hint(format!("Try again in {}.", seconds(*retry_after))),
             Self::PoolFull { size, waited } => Refusal::new("53300", "no server connection became free in time")
                 .detail(format!("default_pool_size is {size}, query_wait_timeout is {}.", seconds(*waited)))
                 .hint("Close idle sessions, or raise default_pool_size."),

@@ -26,10 +26,12 @@ mod caller;
 mod connection;
 mod connection_string;
 mod paced;
+pub(crate) mod rate;
 mod route;
 mod shares;
 pub(crate) mod sql;
 
+use rate::Rates;
 use shares::Shares;
 
 /// What all requests share.
@@ -41,6 +43,7 @@ pub(crate) struct Service {
     tls: Option<Arc<ServerConfig>>,
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    rates: Rates,
     shares: Shares,
     /// The sessions that requests have begun.
     sessions: TaskTracker,
@@ -64,6 +67,7 @@ impl Server {
             tls: proxy.tls_for(&[b"h2", b"http/1.1"]),
             connections: Arc::new(Semaphore::new(config.max_connections)),
             requests: Arc::new(Semaphore::new(config.max_requests)),
+            rates: Rates::new(&config.rate),
             shares: Shares::new(config.max_pool_servers),
             sessions: TaskTracker::new(),
             proxy: proxy.clone(),

@@ -91,6 +91,7 @@ fn refused(error: &Error) -> (StatusCode, HeaderMap) {
         Error::LoginRefused(error) if error.sqlstate.starts_with("28") => (StatusCode::UNAUTHORIZED, challenge(None)),
         Error::TlsRequired { .. } => (StatusCode::FORBIDDEN, HeaderMap::new()),
         Error::Expired => (StatusCode::UNAUTHORIZED, challenge(Some("invalid_token"))),
+        Error::TooFast { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, come_back(retry_after.as_secs())),
         Error::TooManyOfIdentity(_) => (StatusCode::TOO_MANY_REQUESTS, come_back(COME_BACK)),
         Error::TooManyRequests(_) | Error::TooManyClients(_) | Error::PoolFull { .. } | Error::Shutdown => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))

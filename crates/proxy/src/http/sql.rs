@@ -5,6 +5,7 @@
 //! session cancels what it was doing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -80,12 +81,18 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
 
 /// From a request to somebody who may ask, and what.
 async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<(Admitted, Entrant), Failure> {
-    let Service { proxy, config, .. } = service;
+    let Service { proxy, config, rates, .. } = service;
+    let from = caller.address.ip();
+    rates.came(from, Instant::now())?;
     let place = service.requests.clone().try_acquire_owned();
     let place = place.map_err(|_| Error::TooManyRequests(config.max_requests))?;
     let (head, body) = request.into_parts();
     let mut asked = asking::read(&head.headers, config)?;
-    let entrant = enter(proxy, caller, &mut asked).await?;
+    let entered = enter(proxy, caller, &mut asked).await;
+    let entrant = entered.inspect_err(|error| rates.failed(from, error, Instant::now()))?;
+    if let Entrant::Identity(identity) = &entrant {
+        rates.identified(identity, Instant::now())?;
+    }
     // Only now: strangers have nothing to say.
     let work = read(config, &head.headers, body).await?;
     let share = match &entrant {
@@ -93,8 +100,8 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
         // It has a server of its own.
         Entrant::Direct(_) => None,
     };
-    let (peer, user) = (caller.address.ip(), &asked.request.role);
-    debug!(id, %peer, user, database = asked.request.database, passthrough = share.is_none(), "request");
+    let user = &asked.request.role;
+    debug!(id, peer = %from, user, database = asked.request.database, passthrough = share.is_none(), "request");
     Ok((Admitted { asked, work, caller, id, _place: place, _share: share }, entrant))
 }
 
