@@ -4,14 +4,12 @@
 //! a SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
 //! number under which they are found there.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{Fault, Hint, Rejection};
 use wire::frame::Tag;
-use wire::message::{self, Report};
 use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
 use crate::authenticate::LONGEST_NAME;
@@ -19,9 +17,11 @@ use crate::http::rate::Pace;
 use crate::relay::{Broken, End};
 
 mod ongoing;
+mod refusal;
 
 use ongoing::RESULT_CHANGED;
 pub(crate) use ongoing::{notice_of_waiting, result_changed};
+pub(crate) use refusal::Refusal;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -196,46 +196,6 @@ impl From<End> for Error {
             End::IdentityLost(reason) => Self::IdentityLost(reason),
             End::ResultChanged => Self::ResultChanged,
         }
-    }
-}
-
-/// All that a client sees of an [`Error`].
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: &'static str,
-    pub(crate) message: Cow<'static, str>,
-    pub(crate) detail: Option<String>,
-    pub(crate) hint: Option<Cow<'static, str>>,
-}
-
-impl Refusal {
-    /// The refusal as an ErrorResponse. Every one of them is FATAL: the connection ends with it.
-    pub(crate) fn to_message(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        message::error_response(
-            &mut out,
-            &Report {
-                severity: "FATAL",
-                code: self.code,
-                message: &self.message,
-                detail: self.detail.as_deref(),
-                hint: self.hint.as_deref(),
-                routine: None,
-            },
-        );
-        out
-    }
-
-    pub(crate) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None }
-    }
-
-    fn detail(self, detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), ..self }
-    }
-
-    fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
     }
 }
 

@@ -43,46 +43,25 @@ async fn a_request_has_a_server_to_itself_and_no_claims() {
 }
 
 #[tokio::test]
-async fn a_batch_is_a_transaction_and_lines_stream() {
+async fn lines_stream() {
     let proxy = proxy().await;
-    let queries = json!({"queries": [
-        {"query": "CREATE TEMPORARY TABLE pocket (number int) ON COMMIT DROP"},
-        {"query": "INSERT INTO pocket SELECT generate_series(1, $1::int)", "params": [3]},
-        {"query": "SELECT sum(number)::int AS sum FROM pocket"},
-    ]});
-    let answer = Answer::to(request(&proxy, "neondb_owner:owner", &queries)).await;
-    assert_eq!(answer.json()["results"][2]["rows"], json!([{"sum": 6}]), "{answer:?}");
-
     let query = json!({"query": "SELECT generate_series(1, 50000) AS number"});
     let lines = request(&proxy, "neondb_owner:owner", &query).header("accept", "application/x-ndjson");
-    assert!(Answer::to(lines).await.text.lines().count() > 50_000 - 1);
+    let answer = Answer::to(lines).await;
+    assert_eq!(answer.text.lines().filter(|line| line.contains("\"number\":")).count(), 50_000, "{:.300}", answer.text);
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_as_postgres_tells_it_and_a_token_is_none() {
-    let (stage, proxy) = (Stage::get(), proxy().await);
+async fn a_wrong_password_is_told_as_postgres_tells_it_with_the_status_that_the_client_reads() {
+    let proxy = proxy().await;
     let query = json!({"query": "SELECT 1"});
-    let token = stage.token("alice").claim("role", "neondb_owner").to_string();
-    let bearer = |token: &str| request(&proxy, "neondb_owner", &query).bearer_auth(token);
-    for refused in [
-        request(&proxy, "neondb_owner:wrong", &query),
-        request(&proxy, "neondb_owner", &query),
-        request(&proxy, &format!("neondb_owner:{token}"), &query),
-        bearer(&token),
-        // What is right as a password is none as a token.
-        bearer("owner"),
-    ] {
-        let answer = Answer::to(refused).await;
-        assert_eq!((answer.status, &*answer.code()), (StatusCode::BAD_REQUEST, "28P01"));
-        assert_eq!(answer.json()["message"], json!("password authentication failed for user \"neondb_owner\""));
-    }
-    let served = Answer::to(request(&proxy, "authenticated:owner", &query)).await;
-    assert_eq!((&*served.code(), &served.json()["message"]), ("28P01", &json!("token refused")));
-    assert!(proxy.log().iter().all(|line| !line.contains(&token)));
+    let answer = Answer::to(request(&proxy, "neondb_owner:wrong", &query)).await;
+    assert_eq!((answer.status, &*answer.code()), (StatusCode::BAD_REQUEST, "28P01"));
+    assert_eq!(answer.json()["message"], json!("password authentication failed for user \"neondb_owner\""));
 
     let plain = Client::new().post(proxy.sql_url()).header("pgusher-role", "neondb_owner");
-    let answer =
-        Answer::to(plain.header("pgusher-database", "neondb").bearer_auth("owner").body(query.to_string())).await;
+    let plain = plain.header("pgusher-database", "neondb").bearer_auth("owner").body(query.to_string());
+    let answer = Answer::to(plain).await;
     assert_eq!((answer.status, answer.header("www-authenticate")), (StatusCode::UNAUTHORIZED, Some("Bearer")));
 }
 
