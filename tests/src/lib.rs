@@ -29,6 +29,7 @@ mod stage;
 mod tls;
 mod token;
 pub mod wait;
+mod websocket;
 
 pub use demo::Demo;
 pub use hardening::harden;
@@ -40,3 +41,4 @@ pub use sql_request::Answer;
 pub use stage::{STAND_IN, Stage, sweep_at_exit};
 pub use tls::Authority;
 pub use token::{AUDIENCE, Token, now};
+pub use websocket::{Handshake, WebSocket};

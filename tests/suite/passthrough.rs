@@ -13,6 +13,7 @@ mod attacks;
 mod http;
 mod limits;
 mod session;
+mod websocket;
 
 const SASL: [u8; 4] = [0, 0, 0, 10];
 

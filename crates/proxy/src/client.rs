@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::stream::Stream;
 
 /// How long a client may take to hear the end.
@@ -24,7 +24,7 @@ pub(crate) async fn refuse(mut client: Stream, message: &[u8]) {
 
 /// Closes in a way that lets the client read what it was told. To close a socket with bytes unread resets the
 /// connection, and a reset overtakes the last word; a client that pipelines has always sent more.
-pub(crate) async fn close(mut client: Stream) {
+pub(crate) async fn close(mut client: impl AsyncRead + AsyncWrite + Unpin) {
     let lingering = async {
         client.shutdown().await?;
         tokio::io::copy(&mut client.take(LINGER_BYTES), &mut tokio::io::sink()).await

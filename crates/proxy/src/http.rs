@@ -30,6 +30,7 @@ pub(crate) mod rate;
 mod route;
 mod shares;
 pub(crate) mod sql;
+mod websocket;
 
 use rate::Rates;
 use shares::Shares;
@@ -45,7 +46,7 @@ pub(crate) struct Service {
     requests: Arc<Semaphore>,
     rates: Rates,
     shares: Shares,
-    /// The sessions that requests have begun.
+    /// The sessions that requests and WebSockets have begun.
     sessions: TaskTracker,
 }
 

@@ -93,9 +93,10 @@ fn refused(error: &Error) -> (StatusCode, HeaderMap) {
         Error::Expired => (StatusCode::UNAUTHORIZED, challenge(Some("invalid_token"))),
         Error::TooFast { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, come_back(retry_after.as_secs())),
         Error::TooManyOfIdentity(_) => (StatusCode::TOO_MANY_REQUESTS, come_back(COME_BACK)),
-        Error::TooManyRequests(_) | Error::TooManyClients(_) | Error::PoolFull { .. } | Error::Shutdown => {
+        Error::TooManyRequests(_) | Error::TooManyLogins(_) | Error::TooManyClients(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))
         }
+        Error::PoolFull { .. } | Error::Shutdown => (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK)),
         Error::TooManyPassthrough(_) | Error::Upstream(_) | Error::Pool(_) | Error::NoRole(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))
         }

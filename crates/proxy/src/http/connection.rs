@@ -1,4 +1,5 @@
 //! One connection: TLS if it begins with it, HTTP/1.1 or HTTP/2, and limits to what a peer may do before there is a request.
+//! What has become a WebSocket is the same connection to its end.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use wire::stream::Stream;
 use super::Service;
 use super::caller::Carrier;
 use super::paced::Paced;
+use super::websocket::Upgrades;
 
 /// Bytes that the head of a request may have: a token, and another in the connection string, each with its escapes.
 const MAX_HEAD: usize = 256 * 1024;
@@ -52,10 +54,12 @@ pub(super) async fn serve(socket: std::net::TcpStream, peer: SocketAddr, service
     let carrier = Carrier { tls: stream.is_tls(), peer };
     let stopped = service.proxy.stop.gently.clone();
     let at_once = service.proxy.stop.at_once.clone();
+    let upgrades = Upgrades::default();
+    let answering = answering(carrier, upgrades.clone(), &service);
     let serving = async {
         let ended = match version {
-            Version::Http1 => serve_http1(stream, carrier, service, stopped.cancelled_owned()).await,
-            Version::Http2 => serve_http2(stream, carrier, service, stopped.cancelled_owned()).await,
+            Version::Http1 => serve_http1(stream, answering, &service, stopped.cancelled_owned()).await,
+            Version::Http2 => serve_http2(stream, answering, &service, stopped.cancelled_owned()).await,
         };
         if let Err(error) = ended {
             debug!(%peer, %error, "an HTTP connection failed");
@@ -63,6 +67,7 @@ pub(super) async fn serve(socket: std::net::TcpStream, peer: SocketAddr, service
     };
     // It is large, and most of a connection's life it waits.
     at_once.run_until_cancelled(Box::pin(serving)).await;
+    upgrades.ended().await;
 }
 
 async fn open(socket: std::net::TcpStream, service: &Service) -> std::io::Result<(Stream, Version)> {
@@ -83,14 +88,14 @@ async fn open(socket: std::net::TcpStream, service: &Service) -> std::io::Result
 
 async fn serve_http1(
     stream: Stream,
-    carrier: Carrier,
-    service: Arc<Service>,
+    answering: impl Answering,
+    service: &Service,
     stopped: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
     let io = TokioIo::new(Paced::new(stream, service.config.write_timeout));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(service.config.header_timeout).max_buf_size(MAX_HEAD);
-    let mut connection = pin!(http.serve_connection(io, answering(carrier, &service)).with_upgrades());
+    let mut connection = pin!(http.serve_connection(io, answering).with_upgrades());
     tokio::select! {
         ended = &mut connection => return ended,
         () = stopped => connection.as_mut().graceful_shutdown(),
@@ -100,15 +105,15 @@ async fn serve_http1(
 
 async fn serve_http2(
     stream: Stream,
-    carrier: Carrier,
-    service: Arc<Service>,
+    answering: impl Answering,
+    service: &Service,
     stopped: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
     let io = TokioIo::new(Paced::new(stream, service.config.write_timeout));
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD as u32);
     http.keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
-    let mut connection = pin!(http.serve_connection(io, answering(carrier, &service)));
+    let mut connection = pin!(http.serve_connection(io, answering));
     tokio::select! {
         ended = &mut connection => return ended,
         () = stopped => connection.as_mut().graceful_shutdown(),
@@ -116,14 +121,17 @@ async fn serve_http2(
     connection.await
 }
 
+/// What answers the requests of a connection.
+trait Answering: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> {}
+
+impl<T: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>> Answering for T {}
+
 /// Every request of a connection is answered by the routes, which are told what carries it.
-fn answering(
-    carrier: Carrier,
-    service: &Service,
-) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> + use<> {
+fn answering(carrier: Carrier, upgrades: Upgrades, service: &Service) -> impl Answering + use<> {
     let routes = TowerToHyperService::new(service.routes.clone());
     service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(carrier);
+        request.extensions_mut().insert(upgrades.clone());
         routes.call(request)
     })
 }

@@ -14,7 +14,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::caller::Carrier;
-use super::{Service, asking, sql};
+use super::{Service, asking, sql, websocket};
 use crate::config::{Http, Origins};
 
 /// Bytes from which an answer is compressed: below, it costs more than it saves.
@@ -64,10 +64,24 @@ async fn answer_sql(
     }
 }
 
-async fn wrong_method() -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, "/sql takes POST\n").into_response()
+async fn wrong_method(service: State<Weak<Service>>, request: Request) -> Response {
+    match taken_as_websocket(service, request) {
+        Some(response) => response,
+        None => (StatusCode::METHOD_NOT_ALLOWED, "/sql takes POST\n").into_response(),
+    }
 }
 
-async fn elsewhere() -> Response {
-    (StatusCode::NOT_FOUND, "there is POST /sql, and WebSockets are taken on any path\n").into_response()
+async fn elsewhere(service: State<Weak<Service>>, request: Request) -> Response {
+    match taken_as_websocket(service, request) {
+        Some(response) => response,
+        None => (StatusCode::NOT_FOUND, "there is POST /sql, and WebSockets are taken on any path\n").into_response(),
+    }
+}
+
+/// Whatever is not a request to `/sql` may ask for a WebSocket.
+fn taken_as_websocket(State(service): State<Weak<Service>>, request: Request) -> Option<Response> {
+    websocket::is_asked_for(&request).then(|| match service.upgrade() {
+        Some(service) => websocket::answer(&service, request),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    })
 }
