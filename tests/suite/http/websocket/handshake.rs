@@ -36,6 +36,16 @@ async fn a_request_that_is_not_as_it_should_be_is_refused() {
 }
 
 #[tokio::test]
+async fn what_browsers_offer_besides_is_not_taken() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let offers = [("Accept-Encoding", "gzip, zstd"), ("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let handshake = offers.iter().fold(Handshake::default(), |handshake, (name, value)| handshake.header(name, value));
+    let mut raw = handshake.with(&proxy).await.expect("a WebSocket").into_raw();
+    raw.log_in(&stage.token("alice").to_string()).await;
+    assert_eq!(raw.value("SELECT repeat('x', 100000)").await.len(), 100_000);
+}
+
+#[tokio::test]
 async fn pages_connect_from_listed_origins_alone() {
     let stage = Stage::get();
     let from = |origin| Handshake::default().header("Origin", origin);
