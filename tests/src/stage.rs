@@ -41,6 +41,10 @@ const TLS: [(&str, &str); 4] = [
     ("ssl_ca_file", "../ca.crt"),
 ];
 
+/// Who is asked for a password in another way than by SCRAM, or not at all. A test that needs one of these makes it.
+const HBA: [&str; 3] =
+    ["host all let_in_unasked all trust", "host all asked_in_clear all password", "host all asked_for_md5 all md5"];
+
 /// What does the work of the extension pg_session_jwt where Postgres does not have it.
 pub const STAND_IN: &str = include_str!("../stand_in/pg_session_jwt.sql");
 
@@ -129,6 +133,7 @@ impl Stage {
             password: "superuser".into(),
             keep: matches!(keep, Keep::Yes),
             settings: settings.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            hba: HBA.map(str::to_owned).into(),
             files: vec![
                 ("server.crt".into(), certificate.certificate_pem.into_bytes()),
                 ("server.key".into(), certificate.key_pem.into_bytes()),

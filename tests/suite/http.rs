@@ -3,4 +3,6 @@
 mod answers;
 mod identity;
 mod limits;
+mod passwords;
+mod transport;
 mod websocket;

@@ -26,6 +26,7 @@ mod logs;
 mod metrics;
 mod oidc;
 mod owner;
+mod passthrough;
 mod pooling;
 mod readme;
 mod refusals;

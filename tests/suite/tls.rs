@@ -198,12 +198,15 @@ async fn who_comes_from_elsewhere_has_to_come_by_tls() {
     let Some(own) = own_address().await else { return };
     for (tls, hint) in [(true, "sslmode=require"), (false, "Configure [tls]")] {
         let proxy = Proxy::builder(Stage::get()).set("listen.postgres", format!("127.0.0.1:0,{own}:0"));
+        let proxy = proxy.set("passthrough.users", "neondb_owner");
         let proxy = if tls { proxy.tls() } else { proxy }.start().await;
         let line: serde_json::Value =
             serde_json::from_str(&proxy.logs(&format!("\"{own}:")).await).expect("a line in JSON");
-        let mut raw = Raw::connect(line["address"].as_str().expect("an address")).await;
-        raw.startup(&[("user", "authenticated"), ("database", "neondb")]).await;
-        let error = refused(&mut raw, "28000").await;
-        assert!(error.field(b'H').is_some_and(|told| told.contains(hint)), "{error:?}");
+        for user in ["authenticated", "neondb_owner"] {
+            let mut raw = Raw::connect(line["address"].as_str().expect("an address")).await;
+            raw.startup(&[("user", user), ("database", "neondb")]).await;
+            let error = refused(&mut raw, "28000").await;
+            assert!(error.field(b'H').is_some_and(|told| told.contains(hint)), "{error:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 
-use crate::key::Key;
+use crate::key::{Key, KeySet};
 use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::terms::Terms;
@@ -106,10 +106,26 @@ impl Verified {
         self.named_roles.as_ref().is_none_or(|named| named.iter().any(|one| one == role))
     }
 
-    /// Does the verification still hold at `now`? The token is the same and the rules are, so only
-    /// time and the keys can have changed.
+    /// Would the same token be accepted again at `now`? The rules are the same, so only time and
+    /// the keys can have changed: it must still mean the key that has verified it.
     pub(crate) fn stands(&self, now: i64) -> bool {
-        self.provider.check_times(&self.terms, now).is_ok() && self.provider.keys().holds(&self.key)
+        let meant = |keys: Arc<KeySet>| {
+            let key_id = self.provider.key_id(self.key_id.as_deref());
+            keys.find(key_id, self.algorithm).is_ok_and(|key| key.is(&self.key))
+        };
+        self.provider.check_times(&self.terms, now).is_ok() && self.provider.keys().usable().is_some_and(meant)
+    }
+
+    /// What it holds outside of itself, in bytes.
+    pub(crate) fn heap(&self) -> usize {
+        let texts = |texts: &Vec<String>| {
+            texts.capacity() * size_of::<String>() + texts.iter().map(String::capacity).sum::<usize>()
+        };
+        self.claims_json.capacity()
+            + self.key_id.as_ref().map_or(0, String::capacity)
+            + self.terms.subject.as_ref().map_or(0, String::capacity)
+            + texts(&self.terms.audience)
+            + self.named_roles.as_ref().map_or(0, texts)
     }
 
     fn expires(&self) -> i64 {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::key::{Key, KeySet};
+use crate::key::KeySet;
 use crate::source::{LoadError, Source};
 
 /// From one successful load to the next.
@@ -74,11 +74,11 @@ impl Keyring {
         }
     }
 
-    /// May what this key has verified still be believed?
-    pub(crate) fn holds(&self, key: &Key) -> bool {
+    /// The keys as they are, without waiting for any.
+    pub(crate) fn usable(&self) -> Option<Arc<KeySet>> {
         match self {
-            Self::Fixed(keys) => keys.holds(key),
-            Self::Renewed(subscription) => subscription.usable().is_some_and(|keys| keys.holds(key)),
+            Self::Fixed(keys) => Some(Arc::clone(keys)),
+            Self::Renewed(subscription) => subscription.usable(),
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Terms {
     pub(crate) expires: i64,
     not_before: Option<i64>,
     issued_at: Option<i64>,
-    audience: Vec<String>,
+    pub(crate) audience: Vec<String>,
 }
 
 impl Terms {

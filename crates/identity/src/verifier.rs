@@ -19,8 +19,8 @@ use crate::token::{MAX_TOKEN, Token};
 /// How many bytes of verified tokens are remembered, about, and for how long at most.
 const REMEMBERED: u64 = 32 * 1024 * 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
-/// What an entry takes besides the claims, roughly.
-const ENTRY: u32 = 1024;
+/// What an entry takes besides what it points to, roughly.
+const ENTRY: usize = 1024;
 
 /// The longest line that a terminal passes on (`N_TTY_BUF_SIZE` in Linux, less the newline).
 const TERMINAL_LINE: usize = 4095;
@@ -28,11 +28,15 @@ const TERMINAL_LINE: usize = 4095;
 /// Verifies tokens by the rules of its providers.
 pub struct Verifier {
     providers: Vec<Arc<Provider>>,
-    /// Verified tokens by SHA-256 of their text. An entry is proof only while it [stands].
-    ///
-    /// [stands]: Verified::stands
-    remembered: Cache<Vec<u8>, Arc<Verified>>,
+    remembered: Memory,
 }
+
+/// Verified tokens by SHA-256 of their text, for clients that bring theirs again and again. An entry
+/// is proof only while it [stands], and says nothing about a role. Whoever brings tokens that are
+/// refused leaves nothing here and pushes nothing out.
+///
+/// [stands]: Verified::stands
+type Memory = Cache<[u8; 32], Arc<Verified>>;
 
 /// A provider whose keys could not be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,12 +68,7 @@ impl Verifier {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let remembered = Cache::builder()
-            .weigher(|_, token: &Arc<Verified>| ENTRY.saturating_add(token.claims_json.len() as u32))
-            .max_capacity(REMEMBERED)
-            .time_to_live(REMEMBERED_FOR)
-            .build();
-        Ok((Self { providers, remembered }, renewal))
+        Ok((Self { providers, remembered: memory(REMEMBERED) }, renewal))
     }
 
     /// Waits until every provider has tried to load its keys; returns those that failed.
@@ -99,7 +98,7 @@ impl Verifier {
         if token.len() > MAX_TOKEN {
             return Err(Rejection::TooLarge { size: token.len() });
         }
-        let hash = digest(&SHA256, token.as_bytes()).as_ref().to_vec();
+        let hash = digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes");
         if let Some(known) = self.remembered.get(&hash).filter(|known| known.stands(now)) {
             return Ok(known);
         }
@@ -148,6 +147,14 @@ impl Verifier {
     }
 }
 
+fn memory(bytes: u64) -> Memory {
+    Cache::builder()
+        .weigher(|_, token: &Arc<Verified>| u32::try_from(ENTRY + token.heap()).unwrap_or(u32::MAX))
+        .max_capacity(bytes)
+        .time_to_live(REMEMBERED_FOR)
+        .build()
+}
+
 /// Unix time in seconds.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -186,26 +193,77 @@ mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::{EncodingKey, crypto};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::provider::KeySource;
 
-    #[tokio::test]
-    async fn a_remembered_token_is_refused_once_it_has_expired() {
-        let secret = [7; 32];
-        let config = ProviderConfig::new("acme", "i", KeySource::Secret(secret.to_vec()));
-        let (verifier, _) = Verifier::new(&[ProviderConfig { roles: vec!["r".to_owned()], ..config }]).unwrap();
-        let parts = [r#"{"alg":"HS256"}"#, r#"{"iss":"i","exp":1000}"#].map(|part| URL_SAFE_NO_PAD.encode(part));
+    const SECRET: [u8; 32] = [7; 32];
+
+    fn verifier() -> Verifier {
+        let config = ProviderConfig::new("acme", "i", KeySource::Secret(SECRET.to_vec()));
+        let role_claim = Some("$.roles".parse().unwrap());
+        Verifier::new(&[ProviderConfig { roles: vec!["r".to_owned()], role_claim, ..config }]).unwrap().0
+    }
+
+    fn token(claims: &Value) -> String {
+        let parts = [r#"{"alg":"HS256"}"#, &claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
         let signed = parts.join(".");
-        let key = EncodingKey::from_secret(&secret);
+        let key = EncodingKey::from_secret(&SECRET);
         let signature = crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
-        let token = format!("{signed}.{signature}");
+        format!("{signed}.{signature}")
+    }
+
+    #[tokio::test]
+    async fn a_remembered_token_has_its_times_checked_anew() {
+        let verifier = verifier();
+        let token = token(&json!({"iss": "i", "nbf": 500, "exp": 1000}));
 
         let first = verifier.verified(&token, 900).await.unwrap();
-        let second = verifier.verified(&token, 1029).await.unwrap();
-        let third = verifier.verified(&token, 1030).await;
+        let last_second = verifier.verified(&token, 1029).await.unwrap();
+        let expired = verifier.verified(&token, 1030).await;
+        let clock_set_back = verifier.verified(&token, 469).await;
 
-        assert!(Arc::ptr_eq(&first, &second));
-        assert_eq!(third.err(), Some(Rejection::Expired { expired: 1000, now: 1030 }));
+        assert!(Arc::ptr_eq(&first, &last_second));
+        assert_eq!(expired.err(), Some(Rejection::Expired { expired: 1000, now: 1030 }));
+        assert_eq!(clock_set_back.err(), Some(Rejection::NotYetValid { claim: "nbf", at: 500, now: 469 }));
+    }
+
+    #[tokio::test]
+    async fn tokens_that_are_refused_leave_nothing_behind() {
+        let verifier = verifier();
+        let good = token(&json!({"iss": "i", "exp": 1000}));
+        let first = verifier.verified(&good, 900).await.unwrap();
+
+        for attempt in 0..500 {
+            let expired = token(&json!({"iss": "i", "exp": 100, "jti": attempt}));
+            let stranger = token(&json!({"iss": "j", "exp": 1000, "jti": attempt}));
+            let unsigned = token(&json!({"iss": "i", "exp": 1000, "jti": attempt}));
+            let forged = format!("{}.{}", unsigned.rsplit_once('.').unwrap().0, good.rsplit_once('.').unwrap().1);
+            for bad in [expired, stranger, forged] {
+                assert!(verifier.verified(&bad, 900).await.is_err());
+            }
+        }
+
+        verifier.remembered.run_pending_tasks();
+        assert_eq!(verifier.remembered.entry_count(), 1);
+        assert!(Arc::ptr_eq(&first, &verifier.verified(&good, 900).await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_by_what_tokens_take_and_not_by_their_length() {
+        let limit = 256 * 1024;
+        let verifier = Verifier { remembered: memory(limit), ..verifier() };
+
+        // Three bytes of a token each, and a String of ours.
+        let many = vec![""; 2000];
+        let each = (2 * many.len() * size_of::<String>()) as u64;
+        for attempt in 0..30 {
+            let token = token(&json!({"iss": "i", "exp": 1000, "jti": attempt, "aud": many, "roles": many}));
+            assert!(verifier.verified(&token, 900).await.is_ok());
+        }
+        verifier.remembered.run_pending_tasks();
+
+        assert!((1..=limit / each).contains(&verifier.remembered.entry_count()));
     }
 }

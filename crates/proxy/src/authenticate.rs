@@ -1,5 +1,6 @@
 //! From a startup message to an identity: what is asked for, is it to be had here, and who asks.
 
+use bytes::Bytes;
 use identity::{Identity, MAX_TOKEN};
 use tokio::io::AsyncWriteExt;
 use upstream::{ParameterError, Parameters};
@@ -105,7 +106,19 @@ pub(crate) fn is_private(client: &Stream, proxy: &Proxy) -> bool {
 pub(crate) async fn ask_for_token(client: &mut Stream) -> Result<String, Error> {
     let mut out = Vec::new();
     message::ask_for_password(&mut out);
-    client.write_all(&out).await.map_err(Error::ClientGone)?;
+    match ask(client, &out).await?.split_last() {
+        Some((0, token)) if !token.contains(&0) => String::from_utf8(token.to_vec()).map_err(|_| Error::PasswordLayout),
+        _ => Err(Error::PasswordLayout),
+    }
+}
+
+/// Sends an authentication request, and waits for the body of the answer to it: one frame, and not a byte of what may be
+/// behind it.
+///
+/// # Errors
+/// [`Error`] for another message, and for one that is longer than a token.
+pub(crate) async fn ask(client: &mut Stream, request: &[u8]) -> Result<Bytes, Error> {
+    client.write_all(request).await.map_err(Error::ClientGone)?;
     client.flush().await.map_err(Error::ClientGone)?;
     let frame = read_frame(client, MAX_TOKEN as u32 + 1).await.map_err(|error| match error {
         ReadError::Io(error) => Error::ClientGone(error),
@@ -113,11 +126,5 @@ pub(crate) async fn ask_for_token(client: &mut Stream) -> Result<String, Error> 
         ReadError::TooLarge { tag: frontend::PASSWORD, size } => Error::PasswordTooLong(size),
         ReadError::TooLarge { tag, .. } => Error::NoPassword(tag),
     })?;
-    if frame.tag != frontend::PASSWORD {
-        return Err(Error::NoPassword(frame.tag));
-    }
-    match frame.body.split_last() {
-        Some((0, token)) if !token.contains(&0) => String::from_utf8(token.to_vec()).map_err(|_| Error::PasswordLayout),
-        _ => Err(Error::PasswordLayout),
-    }
+    if frame.tag == frontend::PASSWORD { Ok(frame.body) } else { Err(Error::NoPassword(frame.tag)) }
 }

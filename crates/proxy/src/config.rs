@@ -19,9 +19,11 @@ use upstream::{ClaimsMode, Login, Password};
 mod claims;
 mod encryption;
 mod http;
+mod http_rate;
 mod limits;
 mod listen;
 mod overrides;
+mod passthrough;
 mod pool;
 mod provider;
 mod report;
@@ -37,9 +39,11 @@ mod tree;
 mod tests;
 
 pub use http::{Http, Origins};
+pub use http_rate::Rate;
 pub use limits::{Log, LogFormat, Runtime, Session};
 pub use listen::{Address, DEFAULT_PORT, Listen, Tls, TlsRequired};
 pub use overrides::Overrides;
+pub use passthrough::Passthrough;
 pub use pool::{Pool, PoolMode};
 pub use report::{ConfigErrors, Origin, Problem};
 pub use safety::Safety;
@@ -79,6 +83,8 @@ pub struct Config {
     pub providers: Vec<ProviderConfig>,
     /// The role for which no token is needed; it is one of `roles`.
     pub anonymous: Option<String>,
+    /// The roles that log in with passwords of their own; none of `roles`, nor of their logins.
+    pub passthrough: Passthrough,
     /// How many clients and servers.
     pub pool: Pool,
     /// Limits of one session.
@@ -147,6 +153,7 @@ impl Config {
         let roles = roles::read(root.sections("role"));
         let (providers, mut wanted) = provider::read(root.sections("provider"));
         let anonymous = read_anonymous(&mut root);
+        let passthrough = passthrough::read(root.section("passthrough"), &roles, anonymous.as_ref());
         let pool = pool::read(root.section("pool"));
         let session = limits::read_session(root.section("session"));
         let http = {
@@ -179,6 +186,7 @@ impl Config {
             roles: roles.into_iter().map(|role| role.value.login()).collect(),
             providers,
             anonymous: anonymous.map(|role| role.value),
+            passthrough,
             pool,
             session,
             http,

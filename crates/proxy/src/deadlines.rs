@@ -59,7 +59,15 @@ type Ending = Pin<Box<dyn Future<Output = Error> + Send>>;
 impl Deadlines {
     /// For a session of this identity.
     pub(crate) fn new(identity: &Identity, proxy: &Proxy) -> Self {
-        let (expires, last) = (identity.expires(), last_moment(identity, proxy));
+        Self::of_moments(identity.expires(), last_moment(identity, proxy), proxy)
+    }
+
+    /// For a session that never expires.
+    pub(crate) fn unending(proxy: &Proxy) -> Self {
+        Self::of_moments(None, None, proxy)
+    }
+
+    fn of_moments(expires: Option<i64>, last: Option<i64>, proxy: &Proxy) -> Self {
         let (gently, at_once) = (proxy.stop.gently.clone(), proxy.stop.at_once.clone());
         let timeouts = proxy.pool.timeouts;
         Self {

@@ -15,6 +15,7 @@ use wire::message::{self, Report};
 use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
 use crate::authenticate::LONGEST_NAME;
+use crate::http::rate::Pace;
 use crate::relay::{Broken, End};
 
 /// Why a connection ends.
@@ -59,7 +60,7 @@ pub(crate) enum Error {
     /// A role or database whose name is longer than Postgres has any: a token, perhaps, so it is not told.
     #[error("a role or database name of more than {LONGEST_NAME} bytes")]
     NameTooLong,
-    /// A token may not travel in clear.
+    /// A token or password may not travel in clear.
     #[error("TLS is required")]
     TlsRequired {
         /// Whether there is a certificate to do it with.
@@ -83,6 +84,18 @@ pub(crate) enum Error {
     /// The token does not get this client in.
     #[error("{0}")]
     Token(Rejection),
+    /// The database does not let a role in that logs in with a password of its own.
+    #[error("login refused: {0}")]
+    LoginRefused(upstream::DatabaseError),
+    /// The database lets such a role in without asking for a password.
+    #[error("the database asks for no password")]
+    NotAsked,
+    /// Such a role's client insists on channel binding, or the database does.
+    #[error("channel binding was asked for")]
+    ChannelBinding,
+    /// `[passthrough] max_conn` is reached.
+    #[error("more than passthrough.max_conn = {0} clients with a password")]
+    TooManyPassthrough(usize),
     /// A role that no login reaches.
     #[error("role \"{0}\" is not served")]
     NoRole(String),
@@ -101,6 +114,14 @@ pub(crate) enum Error {
     /// `max_logins` is reached.
     #[error("more than max_logins = {0} logins in progress")]
     TooManyLogins(usize),
+    /// There are too many requests a second, or too many tokens that are refused.
+    #[error("more than {pace}")]
+    TooFast {
+        /// The limit.
+        pace: Pace,
+        /// When to come back: whole seconds, and at least one.
+        retry_after: Duration,
+    },
     /// No server became free in time.
     #[error("no server within query_wait_timeout = {waited:?}: default_pool_size = {size} are in use")]
     PoolFull {
@@ -243,6 +264,19 @@ impl Error {
                 .detail(format!("It has {size} bytes; the limit is {} bytes.", identity::MAX_TOKEN)),
             Self::PasswordLayout => Refusal::new("08P01", "invalid password message"),
             Self::Token(rejection) => token_refused(rejection, auth_detail),
+            Self::LoginRefused(error) => {
+                let code = LOGIN_CODES.into_iter().find(|code| *code == error.sqlstate);
+                Refusal::new(code.unwrap_or("28000"), error.message.clone())
+            }
+            Self::NotAsked => Refusal::new("28000", "the database asks this role for no password")
+                .detail("It would let in whoever reaches the proxy.")
+                .hint("Have pg_hba.conf ask for one (scram-sha-256), also of connections from the proxy."),
+            Self::ChannelBinding => Refusal::new("28000", "channel binding does not reach through the proxy")
+                .detail(
+                    "The database, which speaks TLS with the proxy, would take the password's exchange for an attack.",
+                )
+                .hint("Connect with channel_binding=disable."),
+            Self::TooManyPassthrough(limit) => too_many("clients with a password", "passthrough.max_conn", *limit),
             Self::NoRole(_) => Refusal::new("28000", self.to_string()),
             Self::LoginTimeout(limit) => Refusal::new("57014", "canceling authentication due to timeout")
                 .detail(format!("client_login_timeout is {}.", seconds(*limit))),
@@ -250,6 +284,9 @@ impl Error {
             Self::TooManyRequests(limit) => too_many("requests", "http.max_requests", *limit),
             Self::TooManyOfIdentity(limit) => too_many("clients of this identity", "max_identity_conn", *limit),
             Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
+            Self::TooFast { pace, retry_after } => Refusal::new("53400", "too many requests")
+                .detail(format!("{pace}."))
+                .hint(format!("Try again in {}.", seconds(*retry_after))),
             Self::PoolFull { size, waited } => Refusal::new("53300", "no server connection became free in time")
                 .detail(format!("default_pool_size is {size}, query_wait_timeout is {}.", seconds(*waited)))
                 .hint("Close idle sessions, or raise default_pool_size."),
@@ -277,10 +314,18 @@ impl Error {
         };
         Some(refusal)
     }
+
+    /// The same as an ErrorResponse. What the database said of a login is its own, byte for byte.
+    pub(crate) fn to_message(&self, auth_detail: bool, connection: u64) -> Option<Vec<u8>> {
+        match self {
+            Self::LoginRefused(error) => Some(error.frame.to_vec()),
+            _ => self.refusal(auth_detail, connection).map(|refusal| refusal.to_message()),
+        }
+    }
 }
 
 fn tls_required(available: bool) -> Refusal {
-    let refusal = Refusal::new("28000", "a token may not be sent in clear");
+    let refusal = Refusal::new("28000", "a token or password may not be sent in clear");
     if available {
         refusal.detail("This connection is not encrypted.").hint("Connect with sslmode=require, or verify-full.")
     } else {
@@ -314,6 +359,9 @@ fn upstream_failed(error: &upstream::Error, connection: u64) -> Refusal {
             .hint("Try again later."),
     }
 }
+
+/// The codes that a database most often refuses the login of a role with.
+const LOGIN_CODES: [&str; 6] = ["28P01", "28000", "3D000", "42501", "53300", "57P03"];
 
 /// The codes that a database refuses a session with because of what the client asked for.
 fn known_code(sqlstate: &str) -> Option<&'static str> {

@@ -26,11 +26,13 @@ mod caller;
 mod connection;
 mod connection_string;
 mod paced;
+pub(crate) mod rate;
 mod route;
 mod shares;
 pub(crate) mod sql;
 mod websocket;
 
+use rate::Rates;
 use shares::Shares;
 
 /// What all requests share.
@@ -42,6 +44,7 @@ pub(crate) struct Service {
     tls: Option<Arc<ServerConfig>>,
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    rates: Rates,
     shares: Shares,
     /// The sessions that requests and WebSockets have begun.
     sessions: TaskTracker,
@@ -65,6 +68,7 @@ impl Server {
             tls: proxy.tls_for(&[b"h2", b"http/1.1"]),
             connections: Arc::new(Semaphore::new(config.max_connections)),
             requests: Arc::new(Semaphore::new(config.max_requests)),
+            rates: Rates::new(&config.rate),
             shares: Shares::new(config.max_pool_servers),
             sessions: TaskTracker::new(),
             proxy: proxy.clone(),

@@ -30,6 +30,7 @@ mod greeting;
 mod guard;
 mod handshake;
 mod http;
+mod passthrough;
 mod proxy;
 mod relay;
 mod remembered;

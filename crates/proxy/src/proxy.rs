@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::greeting::Greetings;
 use crate::guard::Guard;
 use crate::handshake::ALPN;
+use crate::passthrough::Passthrough;
 use crate::statement::Registry;
 
 /// The proxy, as a connection sees it.
@@ -32,6 +33,7 @@ pub(crate) struct Proxy {
     roles: BTreeMap<String, Login>,
     /// The role that needs no token.
     pub(crate) anonymous: Option<String>,
+    pub(crate) passthrough: Passthrough,
     pub(crate) limits: Session,
     pub(crate) http: Http,
     pub(crate) pool: Pool,
@@ -83,6 +85,7 @@ impl Proxy {
             claims: config.claims,
             roles: config.roles,
             anonymous: config.anonymous,
+            passthrough: Passthrough::new(config.passthrough),
             admission: Admission::new(config.session.max_logins, max_client_conn, max_identity_conn),
             pool: config.pool,
             pools,

@@ -30,6 +30,7 @@ mod pump;
 mod up;
 
 pub(crate) use end::{Broken, End, Farewell};
+pub(crate) use up::is_request;
 
 /// Terminate, as a frame.
 const TERMINATE: &[u8] = b"X\0\0\0\x04";

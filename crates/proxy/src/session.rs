@@ -24,6 +24,7 @@ use crate::digest::digest;
 use crate::error::{Error, notice_of_waiting};
 use crate::greeting::greet;
 use crate::handshake::{Greeting, handshake};
+use crate::passthrough::{self, Admitted};
 use crate::proxy::Proxy;
 use crate::relay::{End, Relay, Session};
 use crate::remembered::Remembered;
@@ -34,8 +35,14 @@ use crate::tenancy::Tenancy;
 pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit, id: u64) {
     let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
     // The login's future is large, and most of a connection's life it is over.
-    let Some((client, seat, request, identity)) = Box::pin(enter(socket, &proxy, id, &peer)).await else { return };
+    let Some((client, seat, request, entrant)) = Box::pin(enter(socket, &proxy, id, &peer)).await else { return };
     drop(login);
+    let identity = match entrant {
+        Entrant::Identity(identity) => identity,
+        Entrant::Direct(admitted) => {
+            return passthrough::serve(client, (seat, admitted), &request, &proxy, &peer, id).await;
+        }
+    };
     debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
     let visit = Box::new(Visit::new(client, seat, &request, identity, &proxy, Arrival::Login));
     visit.run(&request, &peer, id).await;
@@ -58,8 +65,16 @@ pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u6
     visit.end(&error, true, id).await;
 }
 
+/// Somebody who may come in.
+pub(crate) enum Entrant {
+    /// By a token, or as the anonymous role.
+    Identity(Identity),
+    /// By a password of the role's own.
+    Direct(Admitted),
+}
+
 /// From a socket to somebody who may come in.
-async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(Stream, Seat, Request, Identity)> {
+async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(Stream, Seat, Request, Entrant)> {
     let deadline = Instant::now() + proxy.limits.client_login_timeout;
     let tls = proxy.tls.as_ref().filter(|_| !socket.is_tunnel());
     let greeted = timeout_at(deadline, handshake(socket, tls));
@@ -85,14 +100,18 @@ async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(St
         let mut seat = proxy.admission.seat()?;
         let request = requested(&mut client, &startup).await?;
         let private = is_private(&client, proxy);
+        if proxy.passthrough.has(&request.role) {
+            let admitted = passthrough::log_in(&mut client, private, &request, proxy).await?;
+            return Ok((seat, request, Entrant::Direct(admitted)));
+        }
         let identity = authenticate(private, &request, proxy, ask_for_token(&mut client)).await?;
         seat.belongs_to(&identity)?;
-        Ok((seat, request, identity))
+        Ok((seat, request, Entrant::Identity(identity)))
     };
     let late = Error::LoginTimeout(proxy.limits.client_login_timeout);
     let entering = async { timeout_at(deadline, entering).await.unwrap_or(Err(late)) };
     match proxy.stop.unless_going(entering).await {
-        Ok((seat, request, identity)) => Some((client, seat, request, identity)),
+        Ok((seat, request, entrant)) => Some((client, seat, request, entrant)),
         Err(error) => {
             refuse(Some(client), &error, proxy, id, peer).await;
             None
@@ -355,7 +374,7 @@ async fn refuse(client: Option<Stream>, error: &Error, proxy: &Proxy, id: u64, p
         Error::ClientGone(_) | Error::Startup(_) => debug!(id, peer, reason, "connection ended"),
         _ => warn!(id, peer, reason, "connection refused"),
     }
-    if let (Some(client), Some(refusal)) = (client, error.refusal(proxy.limits.auth_error_detail, id)) {
-        client::refuse(client, &refusal.to_message()).await;
+    if let (Some(client), Some(message)) = (client, error.to_message(proxy.limits.auth_error_detail, id)) {
+        client::refuse(client, &message).await;
     }
 }

@@ -106,7 +106,7 @@ fn identity_digest(identity: &Identity) -> Digest {
 }
 
 /// Subject and provider; nobody in particular without a token.
-fn holder(identity: &Identity) -> Option<Holder> {
+pub(crate) fn holder(identity: &Identity) -> Option<Holder> {
     let subject = identity.subject().unwrap_or_default();
     identity.provider().map(|provider| digest([provider, subject].map(str::as_bytes)))
 }

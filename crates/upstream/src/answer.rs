@@ -3,7 +3,7 @@
 //! A hostile or broken server can send anything here, so every frame is cut by its length first, a body with bytes
 //! left over is refused, and all frames together have a budget.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use wire::frame::{Frame, ReadError, backend, read_frame};
 use wire::stream::Stream;
 
@@ -47,13 +47,21 @@ impl<'a> Answers<'a> {
         self.stream
     }
 
+    /// The next frame, decoded.
     pub(crate) async fn next(&mut self) -> Result<Answer, Error> {
+        self.next_frame().await.map(|(answer, _)| answer)
+    }
+
+    /// The same, and the frame as it came.
+    pub(crate) async fn next_frame(&mut self) -> Result<(Answer, Frame), Error> {
         let frame = read_frame(self.stream, self.budget).await.map_err(read_error)?;
         // Headers count too, or a flood of empty frames would cost nothing.
         let size = frame.body.len() as u32 + 5;
         self.budget = self.budget.checked_sub(size).ok_or_else(|| Error::Protocol("a login without end".to_owned()))?;
-        let name = frame.tag;
-        decode(frame).ok_or_else(|| Error::Protocol(format!("malformed message {:?}", char::from(name.0))))
+        let answer = decode(frame.clone());
+        let answer =
+            answer.ok_or_else(|| Error::Protocol(format!("malformed message {:?}", char::from(frame.tag.0))))?;
+        Ok((answer, frame))
     }
 }
 
@@ -99,7 +107,7 @@ fn database_error(frame: &Frame) -> Option<DatabaseError> {
     loop {
         let (field, behind) = rest.split_first()?;
         if *field == 0 {
-            return behind.is_empty().then(|| DatabaseError { sqlstate, message, detail, frame: whole(frame) });
+            return behind.is_empty().then(|| DatabaseError { sqlstate, message, detail, frame: frame.to_bytes() });
         }
         let (value, behind) = c_string(behind)?;
         match field {
@@ -110,15 +118,6 @@ fn database_error(frame: &Frame) -> Option<DatabaseError> {
         }
         rest = behind;
     }
-}
-
-/// The frame as it was on the wire.
-fn whole(frame: &Frame) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(frame.body.len() + 5);
-    bytes.put_u8(frame.tag.0);
-    bytes.put_u32(frame.body.len() as u32 + 4);
-    bytes.extend_from_slice(&frame.body);
-    bytes.freeze()
 }
 
 /// Splits a zero-terminated string off.

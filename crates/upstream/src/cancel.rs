@@ -13,20 +13,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::address::Address;
-use crate::connect::{Peer, encrypt};
+use crate::connect::Route;
 use crate::error::{Error, Step};
-use crate::tls::Attempt;
 
 /// Whom to interrupt, and how to say so.
 pub struct CancelTarget {
-    pub(crate) peer: Peer,
-    pub(crate) address: Address,
-    pub(crate) attempt: Attempt,
-    pub(crate) pid: i32,
-    pub(crate) secret: i32,
+    route: Route,
+    pid: i32,
+    secret: i32,
     pub(crate) timeout: Duration,
-    pub(crate) tickets: watch::Sender<Tickets>,
+    tickets: watch::Sender<Tickets>,
 }
 
 /// What became of the tickets of one target.
@@ -77,6 +73,11 @@ impl Drop for CancelTicket {
 }
 
 impl CancelTarget {
+    /// What a server said of itself (BackendKeyData), and the way to it.
+    pub(crate) fn new(route: Route, pid: i32, secret: i32, timeout: Duration) -> Self {
+        Self { route, pid, secret, timeout, tickets: watch::Sender::default() }
+    }
+
     /// The process id of the backend.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -112,9 +113,7 @@ impl CancelTarget {
     }
 
     async fn deliver(&self) -> Result<(), Error> {
-        let unreachable = |source| Error::Unreachable { address: self.address.clone(), source };
-        let stream = self.peer.connect().await.map_err(unreachable)?;
-        let mut stream = encrypt(stream, &self.attempt, &self.address).await?;
+        let mut stream = self.route.connect().await?;
         let mut request = BytesMut::new();
         frontend::cancel_request(self.pid, self.secret, &mut request);
         stream.write_all(&request).await.map_err(Error::Lost)?;
@@ -128,6 +127,6 @@ impl CancelTarget {
 /// The secret is nobody's to read.
 impl std::fmt::Debug for CancelTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CancelTarget").field("peer", &self.peer).field("pid", &self.pid).finish_non_exhaustive()
+        f.debug_struct("CancelTarget").field("route", &self.route).field("pid", &self.pid).finish_non_exhaustive()
     }
 }

@@ -10,21 +10,23 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 use wire::stream::Stream;
 
 use crate::address::{Address, connect_tcp};
-use crate::error::{Error, TlsError};
+use crate::error::{Error, Step, TlsError};
+use crate::server::ConnectConfig;
 use crate::tls::Attempt;
 
 /// The very server behind an address, of which a name may have several.
 #[derive(Clone, Debug)]
-pub(crate) enum Peer {
+enum Peer {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
 impl Peer {
-    pub(crate) fn of(stream: &Stream, address: &Address) -> std::io::Result<Self> {
+    fn of(stream: &Stream, address: &Address) -> std::io::Result<Self> {
         match address {
             Address::Unix(path) => Ok(Self::Unix(path.clone())),
             Address::Tcp { .. } => {
@@ -33,7 +35,7 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn connect(&self) -> std::io::Result<Stream> {
+    async fn connect(&self) -> std::io::Result<Stream> {
         match self {
             Self::Tcp(address) => connect_tcp(*address).await,
             Self::Unix(path) => UnixStream::connect(path).await.map(Stream::from),
@@ -41,8 +43,89 @@ impl Peer {
     }
 }
 
+/// The way that a connection took: to which server, and under TLS or not. Another one can take it too.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    peer: Peer,
+    address: Address,
+    attempt: Attempt,
+}
+
+impl Route {
+    /// Connects to the same server in the same way.
+    pub(crate) async fn connect(&self) -> Result<Stream, Error> {
+        let stream = self.peer.connect().await.map_err(|source| unreachable(&self.address, source))?;
+        encrypt(stream, &self.attempt, &self.address).await
+    }
+}
+
+/// Why one attempt did not lead into a server.
+pub(crate) struct Failure {
+    error: Error,
+    /// Whether another choice of TLS may do better, as libpq sees it: the handshake failed, or the server refused the
+    /// login on a connection that has what the attempt asked for.
+    curable: bool,
+}
+
+impl Failure {
+    /// What became of a login on this stream.
+    pub(crate) fn of_login(error: Error, stream: &Stream, attempt: &Attempt) -> Self {
+        let as_asked = stream.is_tls() != matches!(attempt, Attempt::Plain);
+        Self { curable: matches!(error, Error::Login(_)) && as_asked, error }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { curable: matches!(error, Error::Tls(TlsError::Handshake(_))), error }
+    }
+}
+
+/// Does with the first choice of TLS what leads into a server, and once more with the second, if there is one, where that
+/// may do better.
+pub(crate) async fn attempts<'a, T, F>(config: &'a ConnectConfig, enter: impl Fn(&'a Attempt) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let second = match config.address {
+        Address::Tcp { .. } => config.tls.second.as_ref(),
+        Address::Unix(_) => None,
+    };
+    let entered = match (enter(&config.tls.first).await, second) {
+        (Err(Failure { curable: true, .. }), Some(second)) => enter(second).await,
+        (entered, _) => entered,
+    };
+    entered.map_err(|failure| failure.error)
+}
+
+/// A connection on which nothing has been said, and the way it took.
+pub(crate) async fn connect(config: &ConnectConfig, attempt: &Attempt) -> Result<(Stream, Route), Error> {
+    let connecting = timeout(config.connect_timeout, open(&config.address, attempt));
+    connecting.await.map_err(|_| Error::TimedOut(Step::Connect))?
+}
+
+async fn open(address: &Address, attempt: &Attempt) -> Result<(Stream, Route), Error> {
+    let stream = address.connect().await.map_err(|source| unreachable(address, source))?;
+    let peer = Peer::of(&stream, address).map_err(|source| unreachable(address, source))?;
+    let stream = encrypt(stream, attempt, address).await?;
+    let route = Route { peer, address: address.clone(), attempt: attempt.as_settled(&stream) };
+    Ok((stream, route))
+}
+
+/// Hangs up, and waits until the server is gone.
+pub(crate) async fn outlast(stream: &mut Stream) {
+    if stream.shutdown().await.is_ok() {
+        // Whatever it still has to say is nobody's.
+        let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
+    }
+}
+
+fn unreachable(address: &Address, source: std::io::Error) -> Error {
+    Error::Unreachable { address: address.clone(), source }
+}
+
 /// Brings TLS onto a fresh connection, as far as the attempt asks for it. On a Unix socket Postgres knows none.
-pub(crate) async fn encrypt(stream: Stream, attempt: &Attempt, address: &Address) -> Result<Stream, Error> {
+async fn encrypt(stream: Stream, attempt: &Attempt, address: &Address) -> Result<Stream, Error> {
     let Address::Tcp { host, .. } = address else { return Ok(stream) };
     match attempt {
         Attempt::Plain => Ok(stream),

@@ -163,6 +163,15 @@ pub enum MethodError {
     /// Neither of the two SCRAM mechanisms is offered.
     #[error("the server offers no SASL mechanism that is known: {0}")]
     Mechanism(String),
+    /// The server lets a role in that was to show its password, and asks for none: it goes by our address or our
+    /// certificate, which are not the client's.
+    #[error("the server does not ask for the password")]
+    NotAsked,
+    /// A client that could have bound its password to the TLS connection believes that the server could not. It could, and
+    /// would take that for an attack: its offer did not get through, for to bind is possible between the two ends of one
+    /// connection only.
+    #[error("the client could do channel binding, which does not reach through a proxy, and the server insists on it")]
+    ChannelBinding,
     /// Kerberos, SSPI and the like.
     #[error("the server asks for an authentication that is not supported")]
     Unsupported,

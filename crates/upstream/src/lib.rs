@@ -5,6 +5,7 @@
 //! [`Login`], and runs the [`SessionInit`] that sets the [`Claims`]. Who holds a [`Server`] holds a connection with its
 //! identity set. A [`CancelTarget`] interrupts what runs on it. [`Pools`] keep servers open and lend them to one after the
 //! other.
+//! A [`Direct`] connection is for a role that logs in with a password of its own, and outside of all that.
 //!
 //! This crate knows no clients and no tokens, and logs nothing: every [`Error`] goes back with its cause.
 
@@ -14,6 +15,7 @@ mod cancel;
 mod channel_binding;
 mod claims;
 mod connect;
+mod direct;
 mod error;
 mod init;
 mod login;
@@ -31,6 +33,7 @@ mod verifier;
 pub use address::Address;
 pub use cancel::{CancelTarget, CancelTicket};
 pub use claims::{Claims, ClaimsMode, Epoch, Signer};
+pub use direct::{Demand, Dialogue, Direct, DirectStartup};
 pub use error::{DatabaseError, Error, MeansError, MethodError, Step, TlsError};
 pub use init::{Backend, DefaultAccess, Flight, Part, SessionInit, switch};
 pub use login::{Login, Password};

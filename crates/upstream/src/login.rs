@@ -9,18 +9,20 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCR
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
 use wire::frame::backend;
+use wire::stream::Stream;
 
 use crate::answer::{Answer, Answers, c_string};
 use crate::channel_binding::tls_server_end_point;
 use crate::error::{Error, MethodError};
+use crate::server::ConnectConfig;
 
 // Codes of authentication requests.
-const OK: u32 = 0;
-const CLEARTEXT: u32 = 3;
-const MD5: u32 = 5;
-const SASL: u32 = 10;
-const SASL_CONTINUE: u32 = 11;
-const SASL_FINAL: u32 = 12;
+pub(crate) const OK: u32 = 0;
+pub(crate) const CLEARTEXT: u32 = 3;
+pub(crate) const MD5: u32 = 5;
+pub(crate) const SASL: u32 = 10;
+pub(crate) const SASL_CONTINUE: u32 = 11;
+pub(crate) const SASL_FINAL: u32 = 12;
 
 /// The login role by which a served role is reached.
 #[derive(Clone, Debug)]
@@ -58,6 +60,22 @@ pub(crate) struct Rules {
     pub(crate) verified: bool,
 }
 
+impl Rules {
+    /// Those of a connection that was made by this configuration.
+    pub(crate) fn of(config: &ConnectConfig, stream: &Stream) -> Self {
+        Self { allow_md5: config.allow_md5, verified: stream.is_tls() && config.tls.verifies() }
+    }
+}
+
+/// What a server went by when it let us in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The password.
+    Password,
+    /// Something else: our address, our certificate, or nothing at all.
+    Unasked,
+}
+
 /// What a session starts with.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -69,9 +87,9 @@ pub(crate) struct Session {
 }
 
 /// Answers the server's authentication requests until it is content.
-pub(crate) async fn authenticate(answers: &mut Answers<'_>, login: &Login, rules: Rules) -> Result<(), Error> {
+pub(crate) async fn authenticate(answers: &mut Answers<'_>, login: &Login, rules: Rules) -> Result<Proof, Error> {
     match request(answers).await? {
-        (OK, _) => return Ok(()),
+        (OK, _) => return Ok(Proof::Unasked),
         (CLEARTEXT, _) if !rules.verified => return Err(MethodError::Cleartext.into()),
         (CLEARTEXT, _) => send_password(answers, password(login)?).await?,
         (MD5, _) if !rules.allow_md5 => return Err(MethodError::Md5.into()),
@@ -83,7 +101,7 @@ pub(crate) async fn authenticate(answers: &mut Answers<'_>, login: &Login, rules
         (SASL, mechanisms) => scram(answers, password(login)?, &mechanisms, rules).await?,
         _ => return Err(MethodError::Unsupported.into()),
     }
-    expect(answers, OK).await.map(drop)
+    expect(answers, OK).await.map(|_| Proof::Password)
 }
 
 /// Collects what the server reports until it is ready.
@@ -132,7 +150,7 @@ pub(crate) fn report(parameters: &mut Vec<(String, String)>, name: String, value
 }
 
 /// The next authentication request: its code and what goes with it.
-async fn request(answers: &mut Answers<'_>) -> Result<(u32, Bytes), Error> {
+pub(crate) async fn request(answers: &mut Answers<'_>) -> Result<(u32, Bytes), Error> {
     loop {
         match answers.next().await? {
             Answer::Authentication(code, body) => return Ok((code, body)),
@@ -150,7 +168,7 @@ async fn expect(answers: &mut Answers<'_>, expected: u32) -> Result<Bytes, Error
     }
 }
 
-fn unexpected(answer: &Answer) -> Error {
+pub(crate) fn unexpected(answer: &Answer) -> Error {
     let what = match answer {
         Answer::Authentication(code, _) => format!("authentication request {code}"),
         Answer::Parameter(..) => "ParameterStatus".to_owned(),
@@ -227,7 +245,7 @@ fn choose_mechanism(
 }
 
 /// Zero-terminated names, and one zero that ends the list.
-fn parse_mechanisms(mut list: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn parse_mechanisms(mut list: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     loop {
         let (name, rest) = c_string(list)?;

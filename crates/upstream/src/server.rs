@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::stream::Stream;
 
 use crate::address::Address;
 use crate::answer::Answers;
 use crate::cancel::CancelTarget;
-use crate::connect::{Peer, encrypt};
-use crate::error::{Error, Step, TlsError};
+use crate::connect::{Failure, attempts, connect};
+use crate::error::{Error, Step};
 use crate::init::{Backend, DefaultAccess, Flight, SessionInit, switch};
 use crate::login::{Login, Rules, Session, authenticate, finish, start_session};
 use crate::means::{Means, settle};
@@ -70,15 +69,7 @@ impl Server {
         let key = startup.key();
         let packet = startup.packet(&login.user, key.as_ref())?;
         let plan = Plan { config, login, packet: &packet };
-        let second = match config.address {
-            Address::Tcp { .. } => config.tls.second.as_ref(),
-            Address::Unix(_) => None,
-        };
-        let opened = match (plan.run(&config.tls.first).await, second) {
-            (Err(Failure { curable: true, .. }), Some(second)) => plan.run(second).await,
-            (opened, _) => opened,
-        };
-        let mut server = opened.map_err(|failure| failure.error)?;
+        let mut server = attempts(config, |attempt| plan.run(attempt)).await?;
         let parameters = Arc::make_mut(&mut server.parameters);
         let settling = settle(startup.claims, key, &mut server.stream, parameters);
         match timeout(config.login_timeout, settling).await.map_err(|_| Error::TimedOut(Step::Login))? {
@@ -164,38 +155,13 @@ struct Plan<'a> {
     packet: &'a [u8],
 }
 
-struct Failure {
-    error: Error,
-    /// Whether another choice of TLS may do better, as libpq sees it: the handshake failed, or the server refused the
-    /// login on a connection that has what the attempt asked for.
-    curable: bool,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { curable: matches!(error, Error::Tls(TlsError::Handshake(_))), error }
-    }
-}
-
 impl Plan<'_> {
     async fn run(&self, attempt: &Attempt) -> Result<Server, Failure> {
-        let connecting = timeout(self.config.connect_timeout, self.connect(attempt));
-        let (mut stream, peer) = connecting.await.map_err(|_| Error::TimedOut(Step::Connect))??;
+        let (mut stream, route) = connect(self.config, attempt).await?;
         let logging_in = timeout(self.config.login_timeout, self.log_in(&mut stream));
         let entered = logging_in.await.map_err(|_| Error::TimedOut(Step::Login))?;
-        let session = entered.map_err(|error| {
-            let as_asked = stream.is_tls() != matches!(attempt, Attempt::Plain);
-            Failure { curable: matches!(error, Error::Login(_)) && as_asked, error }
-        })?;
-        let cancel = CancelTarget {
-            peer,
-            address: self.config.address.clone(),
-            attempt: attempt.as_settled(&stream),
-            pid: session.pid,
-            secret: session.secret,
-            timeout: self.config.login_timeout,
-            tickets: watch::Sender::default(),
-        };
+        let session = entered.map_err(|error| Failure::of_login(error, &stream, attempt))?;
+        let cancel = CancelTarget::new(route, session.pid, session.secret, self.config.login_timeout);
         Ok(Server {
             stream,
             parameters: Arc::new(session.parameters),
@@ -210,24 +176,17 @@ impl Plan<'_> {
         })
     }
 
-    async fn connect(&self, attempt: &Attempt) -> Result<(Stream, Peer), Error> {
-        let address = &self.config.address;
-        let unreachable = |source| Error::Unreachable { address: address.clone(), source };
-        let stream = address.connect().await.map_err(unreachable)?;
-        let peer = Peer::of(&stream, address).map_err(unreachable)?;
-        Ok((encrypt(stream, attempt, address).await?, peer))
-    }
-
     async fn log_in(&self, stream: &mut Stream) -> Result<Session, Error> {
         send(stream, self.packet).await?;
-        let rules = Rules { allow_md5: self.config.allow_md5, verified: stream.is_tls() && self.config.tls.verifies() };
+        let rules = Rules::of(self.config, stream);
         let mut answers = Answers::new(stream);
+        // That it was asked for no password is as the operator wants it: these are pgusher's own logins.
         authenticate(&mut answers, self.login, rules).await?;
         start_session(&mut answers).await
     }
 }
 
-async fn send(stream: &mut Stream, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) async fn send(stream: &mut Stream, bytes: &[u8]) -> Result<(), Error> {
     stream.write_all(bytes).await.map_err(Error::Lost)?;
     stream.flush().await.map_err(Error::Lost)
 }

@@ -75,14 +75,18 @@ impl Startup<'_> {
         let jwk = key.map(SessionKey::jwk);
         let jwk = jwk.iter().map(|jwk| (JWK, jwk.as_str()));
         let all = own.into_iter().chain(settings).chain(self.parameters.iter()).chain(FIXED).chain(jwk);
-
-        let mut packet = BytesMut::new();
-        frontend::startup_message(all, &mut packet).map_err(|error| Error::Startup(error.to_string()))?;
-        if packet.len() > MAX_STARTUP_PACKET as usize {
-            return Err(Error::Startup(format!("{} bytes are more than Postgres takes", packet.len())));
-        }
-        Ok(packet.freeze())
+        write_packet(all)
     }
+}
+
+/// A startup packet of protocol 3.0.
+pub(crate) fn write_packet<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Bytes, Error> {
+    let mut packet = BytesMut::new();
+    frontend::startup_message(parameters, &mut packet).map_err(|error| Error::Startup(error.to_string()))?;
+    if packet.len() > MAX_STARTUP_PACKET as usize {
+        return Err(Error::Startup(format!("{} bytes are more than Postgres takes", packet.len())));
+    }
+    Ok(packet.freeze())
 }
 
 fn is_fixed(name: &str) -> bool {

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The byte that names a message.
@@ -146,6 +146,18 @@ pub struct Frame {
     pub tag: Tag,
     /// What follows the header.
     pub body: Bytes,
+}
+
+impl Frame {
+    /// The frame as it is on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(Header::SIZE + self.body.len());
+        bytes.put_u8(self.tag.0);
+        bytes.put_u32(self.body.len() as u32 + 4);
+        bytes.extend_from_slice(&self.body);
+        bytes.freeze()
+    }
 }
 
 /// Why a frame could not be read.

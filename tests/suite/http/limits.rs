@@ -58,13 +58,13 @@ async fn one_request_too_many_is_told_to_come_back() {
 }
 
 /// A request that takes for ever, and whose statement has this word in it.
-fn ask_for_ever(proxy: &Proxy, token: &Token<'_>, word: &str) -> JoinHandle<Answer> {
+pub(super) fn ask_for_ever(proxy: &Proxy, token: &Token<'_>, word: &str) -> JoinHandle<Answer> {
     let body = json!({"query": format!("SELECT pg_sleep(3600), '{word}'")}).to_string();
     tokio::spawn(Answer::to(proxy.sql_request().bearer_auth(token).body(body)))
 }
 
 /// Waits until so many such statements run.
-async fn until_running(stage: &Stage, word: &str, wanted: i64) {
+pub(super) async fn until_running(stage: &Stage, word: &str, wanted: i64) {
     let superuser = stage.superuser().await;
     let query =
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active' AND pid <> pg_backend_pid()";

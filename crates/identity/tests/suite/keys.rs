@@ -154,6 +154,25 @@ async fn a_revoked_key_verifies_nothing_not_even_what_it_did_before() {
 }
 
 #[tokio::test]
+async fn a_revoked_key_verifies_what_another_provider_has_it_for() {
+    let key = signer("shared");
+    let issuers = (Issuer::publishing(vec![key.jwk()]).await, Issuer::publishing(vec![key.jwk()]).await);
+    let mut other = issuers.1.provider();
+    (other.name, other.issuer) = ("other".to_owned(), "https://other.example/".to_owned());
+    let verifier = verifier(&[issuers.0.provider(), other]);
+    let tokens = [key.token(json!({})), key.token(json!({"iss": "https://other.example/"}))];
+    for token in &tokens {
+        assert!(verifier.verify(token, ROLE).await.is_ok());
+    }
+
+    issuers.0.publish("/jwks", Answer::Keys(Vec::new()));
+    refusal(&verifier, &signer("unknown").token(json!({}))).await;
+
+    assert!(matches!(refusal(&verifier, &tokens[0]).await, Rejection::UnknownKey { .. }));
+    assert!(verifier.verify(&tokens[1], ROLE).await.is_ok());
+}
+
+#[tokio::test]
 async fn an_outage_leaves_people_with_known_keys_in_peace() {
     let key = signer("k1");
     let issuer = Issuer::publishing(vec![key.jwk()]).await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::support::{ROLE, Signer, provider, refusal};
+use crate::support::{ISSUER, ROLE, Signer, now, provider, refusal};
 
 /// A provider whose keys are in a file, with its renewal running.
 struct World {
@@ -75,6 +75,34 @@ async fn keys_are_renewed_every_five_minutes() {
     assert!((Duration::from_secs(225)..=Duration::from_secs(301)).contains(&after), "{after:?}");
     assert!(matches!(refusal(&world.verifier, &token).await, Rejection::UnknownKey { .. }));
     assert!(world.verifier.verify(&new.token(json!({})), ROLE).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_replaced_under_its_id_ends_what_it_has_verified() {
+    let (old, new) = (signer("same"), signer("same"));
+    let mut world = World::new(&[old.jwk()], |_| ()).await;
+    let token = old.token(json!({}));
+    assert!(world.verifier.verify(&token, ROLE).await.is_ok());
+
+    publish(&world.file, &[new.jwk()]);
+    world.next_load().await;
+
+    assert!(matches!(refusal(&world.verifier, &token).await, Rejection::BadSignature { .. }));
+}
+
+/// The key is still there: a memory of keys alone would believe it.
+#[tokio::test(start_paused = true)]
+async fn a_second_key_that_suits_ends_what_the_only_one_has_verified() {
+    let (first, second) = (signer("first"), signer("second"));
+    let mut world = World::new(&[first.jwk()], |_| ()).await;
+    let payload = json!({"iss": ISSUER, "exp": now() + 600}).to_string();
+    let token = first.sign(&json!({"alg": "ES256"}), &payload);
+    assert!(world.verifier.verify(&token, ROLE).await.is_ok());
+
+    publish(&world.file, &[first.jwk(), second.jwk()]);
+    world.next_load().await;
+
+    assert!(matches!(refusal(&world.verifier, &token).await, Rejection::AmbiguousKey { .. }));
 }
 
 #[tokio::test(start_paused = true)]

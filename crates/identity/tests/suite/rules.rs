@@ -144,6 +144,21 @@ async fn a_changed_payload_is_refused() {
 }
 
 #[tokio::test]
+async fn a_remembered_payload_vouches_for_no_other_signature() {
+    let (signer, verifier) = world().await;
+    let (token, other) = (signer.token(json!({"sub": "alice"})), signer.token(json!({"sub": "mally"})));
+    assert!(verifier.verify(&token, ROLE).await.is_ok());
+    assert!(verifier.verify(&other, ROLE).await.is_ok());
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let (_, foreign) = other.rsplit_once('.').unwrap();
+
+    for signature in [foreign, &encode(&"x".repeat(64))] {
+        let forged = format!("{signed}.{signature}");
+        assert!(matches!(refusal(&verifier, &forged).await, Rejection::BadSignature { .. }));
+    }
+}
+
+#[tokio::test]
 async fn without_a_key_id_the_only_key_that_suits_is_meant() {
     let (signer, verifier) = world().await;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use ipnet::IpNet;
 
+use super::http_rate::{self, Rate};
 use super::limits::{SECOND, WAIT};
 use super::section::Section;
 
@@ -30,6 +31,8 @@ pub struct Http {
     pub max_connections: usize,
     /// Requests at once.
     pub max_requests: usize,
+    /// How fast requests may come.
+    pub rate: Rate,
     /// Of each pool's servers, how many may work for requests at once.
     pub max_pool_servers: usize,
     /// How long the head of a request may take, and how long a connection may wait for the next one.
@@ -71,6 +74,7 @@ impl Default for Http {
             max_response_size: 10 * MIB,
             max_connections: 10_000,
             max_requests: 1_000,
+            rate: Rate::default(),
             max_pool_servers: 15,
             header_timeout: SECOND * 15,
             body_timeout: SECOND * 30,
@@ -105,6 +109,7 @@ pub(super) fn read(mut section: Section<'_>, roles: &[&str], pool_size: usize) -
         max_response_size: section.size("max_response_size", defaults.max_response_size, sizes),
         max_connections: section.number("max_connections", defaults.max_connections, 1..=1_000_000),
         max_requests: section.number("max_requests", defaults.max_requests, 1..=1_000_000),
+        rate: http_rate::read(&mut section),
         max_pool_servers: section.number("max_pool_servers", three_quarters(pool_size), 1..=100_000),
         header_timeout: section.duration("header_timeout", defaults.header_timeout, WAIT),
         body_timeout: section.duration("body_timeout", defaults.body_timeout, WAIT),

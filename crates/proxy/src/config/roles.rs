@@ -82,7 +82,7 @@ pub(super) fn read_name(section: &mut Section<'_>, key: &str) -> Option<String> 
 }
 
 /// Why no role can have this name.
-fn role_error(name: &str) -> Option<String> {
+pub(super) fn role_error(name: &str) -> Option<String> {
     let reserved = matches!(name, "none" | "public");
     identifier_error(name).or_else(|| reserved.then(|| format!("Postgres reserves the name {name:?}")))
 }

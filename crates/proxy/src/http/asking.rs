@@ -38,16 +38,26 @@ pub(super) fn headers() -> Vec<HeaderName> {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
+    /// Of `Authorization`.
     token: Token,
+    /// Of the connection string.
+    password: Token,
     pub(super) form: Form,
     /// How a batch is to be run.
     pub(super) transaction: Transaction,
+    /// The headers that say so, which are sent back, as Neon does.
+    pub(super) echo: HeaderMap,
 }
 
 impl Asked {
-    /// What was sent as a token or a password.
+    /// The token: what was sent as such, or else as a password.
     pub(super) fn take_token(&mut self) -> Option<String> {
-        self.token.0.take()
+        self.token.0.take().or_else(|| self.password.0.take())
+    }
+
+    /// The password, as which no token will do.
+    pub(super) fn take_password(&mut self) -> Option<String> {
+        self.password.0.take()
     }
 }
 
@@ -100,12 +110,13 @@ pub(super) fn read(headers: &HeaderMap, config: &Http) -> Result<Asked, Failure>
     if role.len().max(database.len()) > LONGEST_NAME {
         return Err(Error::NameTooLong.into());
     }
-    let bearer = bearer(headers)?;
     Ok(Asked {
         request: Request { version: Version::V3_0, role, database, parameters: session(&parameters)? },
-        token: Token(bearer.or(password)),
+        token: Token(bearer(headers)?),
+        password: Token(password),
         form: form(headers)?,
         transaction: transaction(headers)?,
+        echo: echo(headers),
     })
 }
 
@@ -144,6 +155,11 @@ fn transaction(headers: &HeaderMap) -> Result<Transaction, Failure> {
     };
     let (read_only, deferrable) = (flag(headers, &READ_ONLY)?, flag(headers, &DEFERRABLE)?);
     Ok(Transaction { isolation, read_only, deferrable })
+}
+
+fn echo(headers: &HeaderMap) -> HeaderMap {
+    let pair = |name| headers.get(&name).map(|value| (name, value.clone()));
+    [ISOLATION_LEVEL, READ_ONLY, DEFERRABLE].into_iter().filter_map(pair).collect()
 }
 
 /// As with Neon, only the very word `true` is a yes.

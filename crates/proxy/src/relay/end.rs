@@ -66,7 +66,8 @@ pub(crate) struct Farewell {
 }
 
 impl Farewell {
-    pub(super) fn new(client: Stream, down: Lane) -> Self {
+    /// What is left of a relay.
+    pub(crate) fn new(client: Stream, down: Lane) -> Self {
         Self { client, down }
     }
 

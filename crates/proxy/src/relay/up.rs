@@ -282,7 +282,7 @@ fn is_large_object_function(head: &[u8]) -> bool {
 }
 
 /// The messages that a client may send once it is in.
-fn is_request(tag: Tag) -> bool {
+pub(crate) fn is_request(tag: Tag) -> bool {
     matches!(
         tag,
         frontend::BIND

@@ -12,8 +12,8 @@ use super::books::{Books, Use};
 use super::database::{Database, spawn};
 use super::effect::Answer;
 use super::line::Ticket;
-use super::open::outlast;
 use super::{Holder, Holds};
+use crate::connect::outlast;
 use crate::error::Error;
 use crate::init::SessionInit;
 use crate::server::Server;
@@ -79,7 +79,7 @@ impl Lease {
         place.database.act(|books| books.retire(&place.role));
         place.of = Some(Use::Closing);
         spawn(async move {
-            outlast(&mut server).await;
+            outlast(&mut server.stream).await;
             drop((server, place));
         });
     }

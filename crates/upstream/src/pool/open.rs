@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
 use super::lease::Place;
 use super::{Common, Happened};
 use crate::claims::ClaimsMode;
+use crate::connect::outlast;
 use crate::error::{Error, Step};
 use crate::login::Login;
 use crate::means::ask;
@@ -65,18 +65,10 @@ pub(super) async fn dismiss(server: Box<Server>, place: Place) {
 async fn leave(mut server: Box<Server>, common: &Common) {
     let leaving = async {
         server.say_goodbye().await;
-        outlast(&mut server).await;
+        outlast(&mut server.stream).await;
     };
     // It has nothing to do but go. If it does not, nobody is there.
     let _ = timeout(common.connect.login_timeout, leaving).await;
-}
-
-/// Waits until a server that was told to go is gone.
-pub(super) async fn outlast(server: &mut Server) {
-    if server.stream.shutdown().await.is_ok() {
-        // Whatever it still has to say is nobody's.
-        let _ = tokio::io::copy(&mut server.stream, &mut tokio::io::sink()).await;
-    }
 }
 
 async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Error> {

@@ -4,6 +4,7 @@
 
 mod cancel;
 mod corpus;
+mod direct;
 mod harness;
 mod hostile;
 mod login;

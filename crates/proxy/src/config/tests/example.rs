@@ -19,6 +19,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(example.listen, least.listen);
     assert_eq!(example.pool, least.pool);
     assert_eq!(example.session, least.session);
+    assert_eq!(example.passthrough, least.passthrough);
     assert_eq!(example.safety, least.safety);
     assert_eq!(example.log, least.log);
     assert_eq!(example.upstream.databases, least.upstream.databases);

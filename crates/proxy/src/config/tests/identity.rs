@@ -160,3 +160,25 @@ fn what_is_allowed_is_named_by_the_id_of_a_rule() {
     );
     assert_error(&errors(&safety("allow = ['everything']")), &["no rule has the id"]);
 }
+
+#[test]
+fn a_role_with_a_password_of_its_own_is_nobody_who_is_reached_by_a_token() {
+    let with = |users: &str| format!("{LEAST}[anonymous]\nrole = 'nobody'\n[passthrough]\nusers = {users}\n");
+    let with = |users: &str| format!("{}[[role]]\nname = 'nobody'\nlogin = 'pgusher_nobody'\n", with(users));
+    let config = load(&with("['owner', 'backup']"));
+    assert!(config.passthrough.users.iter().eq(["backup", "owner"]));
+    assert_eq!((load(LEAST).passthrough.users.len(), config.passthrough.max_conn), (0, 10));
+    for (users, expected) in [
+        ("['authenticated']", "\"authenticated\" is a served role"),
+        ("['owner', 'nobody']", "\"nobody\" is the role of [anonymous]"),
+        ("['login']", "\"login\" is the login of the served role \"authenticated\""),
+        ("['owner', 'owner']", "\"owner\" is listed twice"),
+        ("['']", "a name is expected"),
+        ("['public']", "Postgres reserves"),
+        (&format!("['{}']", "x".repeat(64)), "at most 63 bytes"),
+        ("['owner']\nmax_conn = 0", "an integer from 1"),
+    ] {
+        let key = if users.contains("max_conn") { "passthrough.max_conn: " } else { "passthrough.users: " };
+        assert_error(&errors(&with(users)), &[key, expected]);
+    }
+}

@@ -4,19 +4,15 @@
 //! A body may be hostile at every byte, and large. Whatever it holds, it is read in time that grows with its length
 //! and without recursion, and nothing is reserved for what is refused.
 
-use std::borrow::Cow;
 use std::str;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::parameter::{self, Elements};
+use super::parameter::{self, Elements, MAX_PARAMETERS, Parameters};
 
 /// How many queries one request may hold. All of them and all that they return are one transaction.
 pub(crate) const MAX_QUERIES: usize = 1000;
-
-/// How many parameters a Bind can carry: it counts them in 16 bits.
-pub(crate) const MAX_PARAMETERS: usize = u16::MAX as usize;
 
 /// How much of a message that quotes the body is kept.
 const MAX_QUOTED: usize = 160;
@@ -35,8 +31,7 @@ pub(crate) enum Work {
 pub(crate) struct Statement {
     /// Its text, which holds no zero byte.
     pub(crate) query: String,
-    /// The values in Postgres's text form, at most [`MAX_PARAMETERS`] and none with a zero byte; none is NULL.
-    pub(crate) parameters: Vec<Option<Vec<u8>>>,
+    pub(crate) parameters: Parameters,
     /// Whether a row is a list instead of an object, if the statement says so itself.
     pub(crate) array_mode: Option<bool>,
 }
@@ -62,6 +57,8 @@ pub(crate) enum BodyError {
     TooManyParameters,
     #[error("a parameter may have at most {} lists within each other", parameter::MAX_DEPTH)]
     TooDeep,
+    #[error("a parameter is too long for Postgres")]
+    TooLong,
     #[error("{0} holds a zero byte, which Postgres cannot store")]
     ZeroByte(&'static str),
 }
@@ -73,7 +70,7 @@ impl BodyError {
             Self::Encoding(_) | Self::ZeroByte(_) => "22021",
             Self::Json(_) | Self::Query { .. } => "22032",
             Self::Both | Self::Neither | Self::NoList(_) => "08P01",
-            Self::TooManyQueries => "54000",
+            Self::TooManyQueries | Self::TooLong => "54000",
             Self::TooManyParameters => "54023",
             Self::TooDeep => "54001",
         }
@@ -88,7 +85,7 @@ impl BodyError {
             Self::TooManyQueries => Some("Send them in several requests."),
             Self::TooManyParameters => Some("Pass a list as one parameter, and unnest() it."),
             Self::TooDeep => Some("Pass JSON as a string."),
-            Self::ZeroByte(_) => None,
+            Self::TooLong | Self::ZeroByte(_) => None,
         }
     }
 }
@@ -145,17 +142,14 @@ fn statement(object: Object<'_>) -> Result<Statement, BodyError> {
     if query.as_bytes().contains(&0) {
         return Err(BodyError::ZeroByte("the query"));
     }
-    let parameters = object.params.map_or_else(|| Ok(Vec::new()), |params| parameters(params.get()))?;
+    let parameters = object.params.map_or_else(|| Ok(Parameters::default()), |params| parameters(params.get()))?;
     Ok(Statement { query, parameters, array_mode: object.array_mode })
 }
 
-fn parameters(params: &str) -> Result<Vec<Option<Vec<u8>>>, BodyError> {
-    let mut parameters = Vec::new();
+fn parameters(params: &str) -> Result<Parameters, BodyError> {
+    let mut parameters = Parameters::default();
     for value in Elements::of(params).ok_or(BodyError::NoList("params"))? {
-        if parameters.len() == MAX_PARAMETERS {
-            return Err(BodyError::TooManyParameters);
-        }
-        parameters.push(parameter::text(value)?.map(Cow::into_owned));
+        parameters.push(parameter::text(value)?.as_deref())?;
     }
     Ok(parameters)
 }

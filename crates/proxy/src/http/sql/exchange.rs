@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wire::message;
+use wire::owed::TxStatus;
 use wire::stream::FarEnd;
 
 use super::error::SqlError;
+use super::frames;
 use super::results::{Progress, Results};
 
 /// Bytes that are read at once.
@@ -79,20 +80,19 @@ impl Exchange {
         if part.is_empty() {
             return Some(Err(self.results.broken_off(out)));
         }
-        let outcome = match self.results.read(part, out) {
+        let (status, outcome) = match self.results.read(part, out) {
             Ok(Progress::More) => return None,
-            Ok(Progress::Done) => Ok(()),
-            Ok(Progress::Failed(error)) => Err(error),
+            Ok(Progress::Done(status)) => (status, Ok(())),
+            Ok(Progress::Failed(status, error)) => (status, Err(error)),
             // The server is in the midst of something: it is left there.
             Err(failure) => return Some(Err(Box::new(failure.into()))),
         };
-        // The last byte of the last message is the status of the transaction.
-        if part.ends_with(&IDLE[IDLE.len() - 1..]) {
+        if status == TxStatus::Idle {
             return Some(outcome);
         }
-        let mut rollback = Vec::new();
-        message::query(&mut rollback, "ROLLBACK");
-        self.frames = rollback.into();
+        let mut rollback = BytesMut::new();
+        frames::rollback(&mut rollback);
+        self.frames = rollback.freeze();
         self.tidying = Some((outcome, Vec::new()));
         None
     }

@@ -4,10 +4,11 @@
 //! whole or not at all, though nothing waits for an answer within it.
 
 use bytes::{BufMut, BytesMut};
-use postgres_protocol::IsNull;
-use postgres_protocol::message::frontend::{self, BindError};
+use postgres_protocol::message::frontend;
+use wire::frame::frontend as tag;
 
 use super::body::Statement;
+use super::parameter::Parameters;
 
 /// A statement, and the name by which the session knows its text; none, if it is too long to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -92,10 +93,15 @@ pub(crate) fn batch<'a>(
     Ok(())
 }
 
+/// Ends a transaction that is left, which a batch that failed does: its COMMIT was skipped.
+pub(crate) fn rollback(out: &mut BytesMut) {
+    frontend::query("ROLLBACK", out).expect("it has no zero byte");
+}
+
 /// Runs a statement of our own.
 fn run(sql: &str, out: &mut BytesMut) -> Result<(), TooLong> {
     parse(sql, out)?;
-    bind("", &[], out)?;
+    bind("", &Parameters::default(), out)?;
     execute(out)
 }
 
@@ -117,14 +123,17 @@ fn execute(out: &mut BytesMut) -> Result<(), TooLong> {
 }
 
 /// Binds the unnamed portal; parameters and results are text.
-fn bind(name: &str, parameters: &[Option<Vec<u8>>], out: &mut BytesMut) -> Result<(), TooLong> {
-    let value = |value: &Option<Vec<u8>>, out: &mut BytesMut| {
-        let Some(value) = value else { return Ok(IsNull::Yes) };
-        out.put_slice(value);
-        Ok(IsNull::No)
-    };
-    match frontend::bind("", name, [], parameters, value, [], out) {
-        Ok(()) => Ok(()),
-        Err(BindError::Conversion(_) | BindError::Serialization(_)) => Err(TooLong),
-    }
+fn bind(name: &str, parameters: &Parameters, out: &mut BytesMut) -> Result<(), TooLong> {
+    let values = parameters.encoded();
+    let length = 4 + 1 + name.len() + 1 + 2 + 2 + values.len() + 2;
+    out.put_u8(tag::BIND.0);
+    out.put_i32(i32::try_from(length).map_err(|_| TooLong)?);
+    out.put_u8(0);
+    out.put_slice(name.as_bytes());
+    out.put_u8(0);
+    out.put_u16(0);
+    out.put_u16(parameters.count());
+    out.put_slice(values);
+    out.put_u16(0);
+    Ok(())
 }

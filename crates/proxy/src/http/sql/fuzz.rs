@@ -1,6 +1,6 @@
 //! For the fuzzer: bodies, and answers of a server that need not be a Postgres.
 
-use super::body::{self, MAX_PARAMETERS, Work};
+use super::body::{self, Work};
 use super::results::{Layout, Progress, Results, Style};
 
 /// Reads arbitrary bytes as a request: must not panic, and what is taken must keep to the limits.
@@ -15,32 +15,49 @@ pub fn fuzz_body(bytes: &[u8]) {
     };
     assert!(statements.len() <= body::MAX_QUERIES);
     for statement in statements {
-        assert!(!statement.query.contains('\0') && statement.parameters.len() <= MAX_PARAMETERS);
-        for parameter in statement.parameters.iter().flatten() {
-            assert!(!parameter.contains(&0) && std::str::from_utf8(parameter).is_ok());
-        }
+        let parameters = statement.parameters.encoded();
+        assert!(!statement.query.contains('\0') && parameters.len() <= 6 * bytes.len());
+        assert_eq!(read_parameters(parameters), usize::from(statement.parameters.count()));
     }
+}
+
+/// How many there are, each a text as Postgres takes it.
+fn read_parameters(mut encoded: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((length, rest)) = encoded.split_first_chunk() {
+        let length = i32::from_be_bytes(*length);
+        let (value, rest) = rest.split_at(usize::try_from(length).unwrap_or(0));
+        assert!(length >= -1 && !value.contains(&0) && std::str::from_utf8(value).is_ok());
+        (encoded, count) = (rest, count + 1);
+    }
+    assert!(encoded.is_empty());
+    count
 }
 
 /// Reads arbitrary bytes as a server's answer: must not panic, and must make of parts what it makes of the whole. The
 /// first byte says how it is asked for and where it is cut.
 pub fn fuzz_results(bytes: &[u8]) {
     let Some((&how, answer)) = bytes.split_first() else { return };
-    let style = Style { raw_text: how & 1 != 0, array_mode: how & 2 != 0 };
-    let layout = if how & 4 == 0 { Layout::Document } else { Layout::Lines };
-    let results = || match how & 8 {
-        0 => Results::single(style, layout),
-        _ => Results::batch(vec![style; 3], layout),
-    };
-    let (whole, in_parts) = (read(results(), answer, usize::MAX), read(results(), answer, usize::from(how >> 4) + 1));
-    assert_eq!(whole, in_parts);
-    if let Some((Progress::Done, json)) = whole
-        && style.raw_text
-    {
-        for line in json.split_inclusive(|byte| *byte == b'\n' && layout == Layout::Lines) {
+    let whole = read(asked(how), answer, usize::MAX);
+    assert_eq!(whole, read(asked(how), answer, usize::from(how >> 4) + 1));
+    let Some((Progress::Done(_), json)) = whole else { return };
+    // JSON of the server's is put in as it is.
+    if how & RAW_TEXT != 0 {
+        for line in json.split_inclusive(|byte| *byte == b'\n' && how & LINES != 0) {
             serde_json::from_slice::<serde::de::IgnoredAny>(line).expect("what is written is JSON");
         }
     }
+}
+
+const RAW_TEXT: u8 = 1;
+const ARRAY_MODE: u8 = 2;
+const LINES: u8 = 4;
+const BATCH: u8 = 8;
+
+pub(super) fn asked(how: u8) -> Results {
+    let style = Style { raw_text: how & RAW_TEXT != 0, array_mode: how & ARRAY_MODE != 0 };
+    let layout = if how & LINES == 0 { Layout::Document } else { Layout::Lines };
+    if how & BATCH == 0 { Results::single(style, layout) } else { Results::batch(vec![style; 3], layout) }
 }
 
 /// What comes of the answer, unless it cannot become JSON: what is written before that is seen depends on the parts.

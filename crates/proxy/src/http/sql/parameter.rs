@@ -12,7 +12,40 @@ use super::body::{BodyError, shortened};
 /// for a text.
 pub(crate) const MAX_DEPTH: usize = 64;
 
+/// How many parameters a Bind can carry: it counts them in 16 bits.
+pub(crate) const MAX_PARAMETERS: u16 = u16::MAX;
+
 const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// The parameters of a statement in Postgres's text form, none of which has a zero byte. They are kept as a Bind has
+/// them, so that many small ones take little room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parameters {
+    count: u16,
+    /// Each one's length, which is -1 for NULL, and the bytes of it.
+    encoded: Vec<u8>,
+}
+
+impl Parameters {
+    /// Adds one; none is NULL.
+    pub(super) fn push(&mut self, value: Option<&[u8]>) -> Result<(), BodyError> {
+        self.count = self.count.checked_add(1).ok_or(BodyError::TooManyParameters)?;
+        let length = value.map_or(Ok(-1), |value| i32::try_from(value.len()));
+        self.encoded.extend(length.map_err(|_| BodyError::TooLong)?.to_be_bytes());
+        self.encoded.extend(value.unwrap_or_default());
+        Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// What a Bind has behind their number.
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+}
 
 /// The elements of a list, each as it is written.
 pub(super) struct Elements<'a>(&'a str);

@@ -10,6 +10,7 @@
 //! neither has not got everything. A row that cannot be finished is a broken line, before the error's.
 
 use wire::frame::{Header, Tag, backend};
+use wire::owed::TxStatus;
 
 use super::error::{Failure, SqlError};
 use super::rows::{Rows, Words};
@@ -17,6 +18,8 @@ use super::text;
 
 /// The most columns that Postgres has, with names four times as long as it is usually compiled for.
 const MAX_DESCRIPTION: u32 = 1664 * (4 * 64 + 18);
+
+const OUT_OF_PLACE: Failure = Failure::Unexpected("a message is out of place");
 
 /// How much is kept of any other message, an error above all.
 const MAX_KEPT: u32 = 64 << 10;
@@ -51,11 +54,11 @@ impl Style {
 pub(crate) enum Progress {
     /// More is to come.
     More,
-    /// It is complete, and what was asked for is done.
-    Done,
+    /// It is complete, and what was asked for is done. A client that begins a transaction leaves it open.
+    Done(TxStatus),
     /// It is complete, and the database has refused. A document that was begun is to be dropped; lines end with the
-    /// error.
-    Failed(Box<SqlError>),
+    /// error. Of a batch that failed, a transaction is left to roll back: see [`super::frames::rollback`].
+    Failed(TxStatus, Box<SqlError>),
 }
 
 /// Reads the answer to one request.
@@ -233,13 +236,7 @@ impl Results {
     /// A message has come whole.
     fn message(&mut self, tag: Tag, body: &[u8], out: &mut Vec<u8>) -> Result<Option<Progress>, Failure> {
         match (tag, self.expect) {
-            (backend::READY_FOR_QUERY, _) if self.error.is_some() => {
-                return Ok(self.error.take().map(Progress::Failed));
-            }
-            (backend::READY_FOR_QUERY, Expect::Ready) => {
-                self.finish(out);
-                return Ok(Some(Progress::Done));
-            }
+            (backend::READY_FOR_QUERY, _) => return self.ready(body, out).map(Some),
             (backend::PARAMETER_STATUS, _) => parameter(body)?,
             (backend::ERROR_RESPONSE, _) => {
                 let error = Box::new(SqlError::of_response(body));
@@ -254,9 +251,22 @@ impl Results {
             (backend::COMMAND_COMPLETE, Expect::Rows) => self.complete(body.strip_suffix(&[0]).unwrap_or(body))?,
             (backend::EMPTY_QUERY_RESPONSE, Expect::Rows) => self.complete(b"")?,
             (backend::COMMAND_COMPLETE, Expect::Commit) => self.expect = Expect::Ready,
-            _ => return Err(Failure::Unexpected("a message is out of place")),
+            _ => return Err(OUT_OF_PLACE),
         }
         Ok(None)
+    }
+
+    fn ready(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<Progress, Failure> {
+        let [status] = *body else { return Err(OUT_OF_PLACE) };
+        let status = TxStatus::parse(status).ok_or(OUT_OF_PLACE)?;
+        match self.error.take() {
+            Some(error) => Ok(Progress::Failed(status, error)),
+            None if self.expect == Expect::Ready => {
+                self.finish(out);
+                Ok(Progress::Done(status))
+            }
+            None => Err(OUT_OF_PLACE),
+        }
     }
 
     fn expect_statement(&mut self) {

@@ -1,4 +1,5 @@
-use crate::http::sql::body::{BodyError, MAX_PARAMETERS, MAX_QUERIES, Statement, Work, parse};
+use crate::http::sql::body::{BodyError, MAX_QUERIES, Statement, Work, parse};
+use crate::http::sql::parameter::Parameters;
 
 fn single(body: &str) -> Statement {
     match parse(body.as_bytes()) {
@@ -7,23 +8,25 @@ fn single(body: &str) -> Statement {
     }
 }
 
-/// A parameter as it goes to Postgres.
-fn parameter(json: &str) -> Result<Option<String>, BodyError> {
-    let body = format!(r#"{{"query":"q","params":[{json}]}}"#);
-    match parse(body.as_bytes())? {
-        Work::Single(statement) => match &statement.parameters[..] {
-            [value] => Ok(value.clone().map(|value| String::from_utf8(value).unwrap())),
-            other => panic!("{json}: {other:?}"),
-        },
+/// The parameters of a query with these.
+fn parameters(json: &str) -> Result<Parameters, BodyError> {
+    match parse(format!(r#"{{"query":"q","params":[{json}]}}"#).as_bytes())? {
+        Work::Single(statement) => Ok(statement.parameters),
         Work::Batch(_) => panic!("{json} is a batch"),
     }
+}
+
+fn texts(values: &[Option<&str>]) -> Parameters {
+    let mut parameters = Parameters::default();
+    values.iter().for_each(|value| parameters.push(value.map(str::as_bytes)).unwrap());
+    parameters
 }
 
 #[test]
 fn a_query_alone_is_enough() {
     let statement = single(r#" {"query":"select 1"} "#);
-    assert_eq!(statement, Statement { query: "select 1".to_owned(), parameters: vec![], array_mode: None });
-    assert_eq!(single(r#"{"query":"","params":null,"arrayMode":null,"other":[{}]}"#).parameters, []);
+    assert_eq!(statement, Statement { query: "select 1".to_owned(), parameters: texts(&[]), array_mode: None });
+    assert_eq!(single(r#"{"query":"","params":null,"arrayMode":null,"other":[{}]}"#).parameters.count(), 0);
     assert_eq!(single(r#"{"arrayMode":true,"params":[],"query":"a"}"#).array_mode, Some(true));
 }
 
@@ -48,25 +51,22 @@ fn a_parameter_is_what_neon_makes_of_it_and_to_the_letter() {
         (r#"[[1,[]],[["a"],null]]"#, r#"{{1,{}},{{"a"},NULL}}"#),
         (r#"[{"a":"b]\"\\"},{}]"#, r#"{"{\"a\":\"b]\\\"\\\\\"}","{}"}"#),
     ] {
-        assert_eq!(parameter(json), Ok(Some(text.to_owned())), "{json}");
+        assert_eq!(parameters(json), Ok(texts(&[Some(text)])), "{json}");
     }
-    assert_eq!(parameter("null"), Ok(None));
+    assert_eq!(parameters("null"), Ok(texts(&[None])));
 }
 
 #[test]
 fn parameters_keep_their_places() {
-    let statement = single(r#"{"query":"q","params":[1, null ,"a" , [2],{"b":3}]}"#);
-    let texts: Vec<_> =
-        statement.parameters.iter().map(|value| value.as_deref().map(String::from_utf8_lossy)).collect();
     let expected = [Some("1"), None, Some("a"), Some("{2}"), Some(r#"{"b":3}"#)];
-    assert_eq!(texts.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+    assert_eq!(parameters(r#"1, null ,"a" , [2],{"b":3}"#), Ok(texts(&expected)));
 }
 
 #[test]
 fn a_batch_is_a_list_of_queries() {
     let body = br#"{"queries":[{"query":"a","params":["x"],"arrayMode":false}, {"query":"b"}]}"#;
     let Ok(Work::Batch(statements)) = parse(body) else { panic!("no batch") };
-    assert_eq!(statements[0].parameters, [Some(b"x".to_vec())]);
+    assert_eq!(statements[0].parameters, texts(&[Some("x")]));
     assert_eq!((statements[0].array_mode, &*statements[1].query), (Some(false), "b"));
     assert_eq!(parse(br#"{"queries":[]}"#), Ok(Work::Batch(vec![])));
 }
@@ -133,10 +133,10 @@ fn a_body_cut_anywhere_or_changed_anywhere_is_answered() {
 
 #[test]
 fn a_bind_counts_its_parameters_in_16_bits() {
-    let body = |count| format!(r#"{{"query":"q","params":[{}0]}}"#, "0,".repeat(count - 1));
-    assert_eq!(single(&body(MAX_PARAMETERS)).parameters.len(), 65_535);
-    for count in [MAX_PARAMETERS + 1, 100_000] {
-        let error = parse(body(count).as_bytes()).unwrap_err();
+    let list = |count: usize| format!("{}0", "0,".repeat(count - 1));
+    assert_eq!(parameters(&list(65_535)).unwrap().count(), 65_535);
+    for count in [65_536, 100_000] {
+        let error = parameters(&list(count)).unwrap_err();
         assert_eq!((&error, error.code()), (&BodyError::TooManyParameters, "54023"));
     }
 }
@@ -153,13 +153,13 @@ fn a_batch_has_a_limit() {
 fn depth_takes_no_stack() {
     const DEEP: usize = 5 << 20;
     let nested = |open: &str, close: &str, depth| format!("{}{}", open.repeat(depth), close.repeat(depth));
-    assert_eq!(parameter(&nested("[", "]", 64)), Ok(Some(nested("{", "}", 64))));
+    assert_eq!(parameters(&nested("[", "]", 64)), Ok(texts(&[Some(&nested("{", "}", 64))])));
     for depth in [65, DEEP] {
-        assert_eq!(parameter(&nested("[", "]", depth)), Err(BodyError::TooDeep));
+        assert_eq!(parameters(&nested("[", "]", depth)), Err(BodyError::TooDeep));
     }
     // An object is text to us, however deep.
     let object = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
-    assert_eq!(parameter(&object), Ok(Some(object)));
+    assert_eq!(parameters(&object), Ok(texts(&[Some(&object)])));
     for body in [
         "[".repeat(DEEP),
         r#"{"query":"#.repeat(DEEP / 8),

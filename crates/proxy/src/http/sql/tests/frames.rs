@@ -1,10 +1,12 @@
 use bytes::BytesMut;
 
 use crate::http::sql::body::Statement;
-use crate::http::sql::frames::{self, Isolation, Named, TooLong, Transaction};
+use crate::http::sql::frames::{self, Isolation, Named, Transaction};
+use crate::http::sql::parameter::Parameters;
 
-fn statement(query: &str, parameters: &[Option<&str>]) -> Statement {
-    let parameters = parameters.iter().map(|value| value.map(|value| value.as_bytes().to_vec())).collect();
+fn statement(query: &str, values: &[Option<&str>]) -> Statement {
+    let mut parameters = Parameters::default();
+    values.iter().for_each(|value| parameters.push(value.map(str::as_bytes)).unwrap());
     Statement { query: query.to_owned(), parameters, array_mode: None }
 }
 
@@ -73,9 +75,8 @@ fn a_transaction_is_what_the_headers_say() {
 }
 
 #[test]
-fn more_than_a_bind_can_count_is_refused() {
-    let parameters = vec![None; 65_536];
-    let statement = statement("a", &parameters);
-    let refused = frames::single(Named { statement: &statement, name: Some("s") }, &mut BytesMut::new());
-    assert_eq!(refused, Err(TooLong));
+fn what_a_batch_leaves_is_rolled_back() {
+    let mut out = BytesMut::new();
+    frames::rollback(&mut out);
+    assert_eq!(out[..], *b"Q\0\0\0\x0dROLLBACK\0");
 }

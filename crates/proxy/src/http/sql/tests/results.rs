@@ -1,5 +1,6 @@
 use serde_json::{Value as Json, json};
 use tokio_postgres::types::Type;
+use wire::owed::TxStatus;
 
 use super::{LISTS, OBJECTS, RAW, complete, description, message, ready, row, statement};
 use crate::http::sql::error::{Failure, SqlError};
@@ -11,7 +12,7 @@ fn text(out: Vec<u8>) -> String {
 
 fn document(mut results: Results, answer: &[u8]) -> Json {
     let mut out = Vec::new();
-    assert_eq!(results.read(answer, &mut out), Ok(Progress::Done));
+    assert_eq!(results.read(answer, &mut out), Ok(Progress::Done(TxStatus::Idle)));
     serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(&out)))
 }
 
@@ -31,7 +32,7 @@ fn a_document_has_what_the_driver_reads() {
     let answer = [statement(&COLUMNS, &ROWS, "SELECT 2"), ready()].concat();
     let mut out = Vec::new();
     let end = Results::single(OBJECTS, Layout::Document).read(&answer, &mut out);
-    assert_eq!(end, Ok(Progress::Done));
+    assert_eq!(end, Ok(Progress::Done(TxStatus::Idle)));
     let field = r#""tableID":16385,"columnID":2,"dataTypeSize":-1,"dataTypeModifier":-1,"format":"text"}"#;
     let fields = format!(r#"[{{"name":"id","dataTypeID":23,{field},{{"name":"a\"b","dataTypeID":25,{field}]"#);
     let rows = r#"[{"id":1,"a\"b":"x"},{"id":null,"a\"b":null}]"#;
@@ -109,7 +110,7 @@ fn a_batch_tells_nothing_of_its_begin_and_commit() {
 fn lines_say_what_they_are() {
     let answer = [statement(&[("a", 23)], &[&[Some(b"1")], &[Some(b"2")]], "SELECT 2"), ready()].concat();
     let mut out = Vec::new();
-    assert_eq!(Results::single(OBJECTS, Layout::Lines).read(&answer, &mut out), Ok(Progress::Done));
+    assert_eq!(Results::single(OBJECTS, Layout::Lines).read(&answer, &mut out), Ok(Progress::Done(TxStatus::Idle)));
     let out = text(out);
     let lines: Vec<_> = out.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()).collect();
     assert_eq!((&lines[0]["fields"][0]["name"], &lines[0]["rowAsArray"]), (&json!("a"), &json!(false)));
@@ -125,7 +126,9 @@ fn the_last_end_is_told_when_all_is_committed() {
     assert_eq!(results.read(&statement(&[("a", 23)], &[], "SELECT 0"), &mut out), Ok(Progress::More));
     assert!(!text(std::mem::take(&mut out)).contains("command"));
     assert_eq!(results.read(&refusal(), &mut out), Ok(Progress::More));
-    let Ok(Progress::Failed(error)) = results.read(&ready(), &mut out) else { panic!("it has not failed") };
+    let Ok(Progress::Failed(TxStatus::Idle, error)) = results.read(&ready(), &mut out) else {
+        panic!("it has not failed")
+    };
     let out = text(out);
     assert_eq!(serde_json::from_str::<Json>(&out).unwrap(), json!({ "error": *error }), "and nothing else");
     assert!(out.ends_with("}}\n"));
@@ -136,7 +139,7 @@ fn an_error_has_all_its_fields() {
     let body = b"SFEHLER\0VERROR\0C23505\0Mm\0Dd\0Hh\0P1\0p2\0qq\0Ww\0ss\0tt\0cc\0dd\0nn\0Ff\0L3\0Rr\0\0";
     let mut results = Results::single(OBJECTS, Layout::Document);
     let end = results.read(&[message(b'E', body), ready()].concat(), &mut Vec::new());
-    let Ok(Progress::Failed(error)) = end else { panic!("{end:?}") };
+    let Ok(Progress::Failed(TxStatus::Idle, error)) = end else { panic!("{end:?}") };
     let mut out = Vec::new();
     error.write(&mut out);
     let expected = concat!(
@@ -167,7 +170,7 @@ fn a_long_error_is_cut() {
     let body = [&b"C42601\0M"[..], "é".repeat(100_000).as_bytes(), b"\0Hh\0\0"].concat();
     let end =
         Results::single(OBJECTS, Layout::Document).read(&[message(b'E', &body), ready()].concat(), &mut Vec::new());
-    let Ok(Progress::Failed(error)) = end else { panic!("{end:?}") };
+    let Ok(Progress::Failed(TxStatus::Idle, error)) = end else { panic!("{end:?}") };
     assert!(error.code == "42601" && error.message.len() > 60_000 && error.message.len() < 70_000);
 }
 
@@ -199,6 +202,8 @@ fn an_answer_that_cannot_be_is_refused() {
         message(b'C', b"SELECT 1\0"),
         message(b'Z', b"I"),
         message(b's', b""),
+        message(b'Z', b""),
+        [message(b'n', b""), complete("SET"), message(b'Z', b"X")].concat(),
         message(b'R', b"\0\0\0\0"),
         b"T\0\0\0\x03".to_vec(),
         b"T\x7f\0\0\0".to_vec(),

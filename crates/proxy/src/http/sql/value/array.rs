@@ -76,7 +76,7 @@ impl Array {
                     self.open(out);
                     1
                 }
-                State::First | State::Next => self.element(byte, scalar, out)?,
+                State::First | State::Next => self.element(part, scalar, out)?,
                 State::Behind => {
                     self.behind(byte, out)?;
                     1
@@ -105,9 +105,9 @@ impl Array {
         self.state = if self.depth == 0 { State::End } else { State::Behind };
     }
 
-    /// What begins with this byte, and whether the byte is done with.
-    fn element(&mut self, byte: u8, scalar: &mut Scalar, out: &mut Vec<u8>) -> Result<usize, Failure> {
-        match byte {
+    /// What begins here, and how much of it is done with.
+    fn element(&mut self, part: &[u8], scalar: &mut Scalar, out: &mut Vec<u8>) -> Result<usize, Failure> {
+        match part[0] {
             b'{' => self.open(out),
             b'}' if self.state == State::First => self.close(out),
             b'}' => return Err(MALFORMED),
@@ -115,14 +115,36 @@ impl Array {
                 scalar.begin(self.element, out);
                 self.state = State::Quoted;
             }
-            _ if byte == self.delimiter => return Err(MALFORMED),
-            _ => {
-                self.head_len = 0;
-                self.state = State::Head;
-                return Ok(0);
-            }
+            byte if byte == self.delimiter => return Err(MALFORMED),
+            _ => match self.end_of_plain(part) {
+                Some(end) => {
+                    self.short(&part[..end], scalar, out)?;
+                    return Ok(end);
+                }
+                None => {
+                    self.head_len = 0;
+                    self.state = State::Head;
+                    return Ok(0);
+                }
+            },
         }
         Ok(1)
+    }
+
+    fn end_of_plain(&self, part: &[u8]) -> Option<usize> {
+        part.iter().position(|byte| *byte == b'}' || *byte == self.delimiter)
+    }
+
+    /// The whole of an element without quotes.
+    fn short(&mut self, element: &[u8], scalar: &mut Scalar, out: &mut Vec<u8>) -> Result<(), Failure> {
+        self.state = State::Behind;
+        if element == b"NULL" {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        scalar.begin(self.element, out);
+        scalar.part(element, out)?;
+        scalar.end(out)
     }
 
     fn behind(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Failure> {
@@ -138,35 +160,25 @@ impl Array {
     }
 
     fn head(&mut self, part: &[u8], scalar: &mut Scalar, out: &mut Vec<u8>) -> Result<usize, Failure> {
-        let byte = part[0];
+        let (byte, head) = (part[0], self.head);
+        let head = &head[..self.head_len];
         if byte == b'}' || byte == self.delimiter {
-            if &self.head[..self.head_len] == b"NULL" {
-                out.extend_from_slice(b"null");
-            } else {
-                self.begin(scalar, out)?;
-                scalar.end(out)?;
-            }
-            self.state = State::Behind;
+            self.short(head, scalar, out)?;
             return Ok(0);
         }
-        if self.head_len == self.head.len() {
-            self.begin(scalar, out)?;
-            self.state = State::Plain;
-            return Ok(0);
+        if let Some(place) = self.head.get_mut(self.head_len) {
+            *place = byte;
+            self.head_len += 1;
+            return Ok(1);
         }
-        self.head[self.head_len] = byte;
-        self.head_len += 1;
-        Ok(1)
-    }
-
-    /// What is held begins an element.
-    fn begin(&mut self, scalar: &mut Scalar, out: &mut Vec<u8>) -> Result<(), Failure> {
         scalar.begin(self.element, out);
-        scalar.part(&self.head[..self.head_len], out)
+        scalar.part(head, out)?;
+        self.state = State::Plain;
+        Ok(0)
     }
 
     fn plain(&mut self, part: &[u8], scalar: &mut Scalar, out: &mut Vec<u8>) -> Result<usize, Failure> {
-        let end = part.iter().position(|byte| *byte == b'}' || *byte == self.delimiter);
+        let end = self.end_of_plain(part);
         let taken = end.unwrap_or(part.len());
         scalar.part(&part[..taken], out)?;
         if end.is_some() {

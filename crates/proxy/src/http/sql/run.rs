@@ -1,0 +1,166 @@
+//! Has a request done: a session that works for it, and what comes of that as an answer.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use wire::stream::tunnel;
+
+use super::Admitted;
+use super::body::{Statement, Work};
+use super::error::SqlError;
+use super::exchange::{Exchange, Outcome};
+use super::frames::{self, Named};
+use super::results::{Layout, Results, Style};
+use crate::http::Service;
+use crate::http::answer::Failure;
+use crate::http::asking::{Form, LINES};
+use crate::passthrough;
+use crate::session::{self, Entrant, Guest};
+use crate::statements::LONGEST_SHARED;
+
+/// The SQLSTATE and the function of Postgres that refuses a statement whose result has changed since it was prepared.
+const RESULT_CHANGED: (&str, &str) = ("0A000", "RevalidateCachedQuery");
+
+/// Has it done. A statement whose result has changed since a server prepared it is refused there before anything is done;
+/// who asked did not prepare it, and so it is asked again, which prepares it anew.
+pub(super) async fn run(service: &Service, admitted: Admitted, entrant: Entrant) -> Result<Response, Failure> {
+    let lines = admitted.asked.form.lines;
+    let again = match &entrant {
+        Entrant::Identity(identity) => Some(identity.clone()),
+        Entrant::Direct(_) => None,
+    };
+    let mut exchange = begin(service, &admitted, entrant)?;
+    let mut out = Vec::new();
+    let mut outcome = wait(service, lines, &mut exchange, &mut out).await?;
+    if let (Some(Err(error)), Some(identity)) = (&outcome, again)
+        && is_outdated(error)
+        && !exchange.has_committed()
+    {
+        exchange = begin(service, &admitted, Entrant::Identity(identity))?;
+        out.clear();
+        outcome = wait(service, lines, &mut exchange, &mut out).await?;
+    }
+    if lines {
+        let body = stream(exchange, out, outcome.is_some(), admitted);
+        return Ok(([(header::CONTENT_TYPE, LINES)], body).into_response());
+    }
+    outcome.unwrap_or(Ok(())).map_err(Failure::Database)?;
+    let echo = if matches!(admitted.work, Work::Batch(_)) { admitted.asked.echo } else { HeaderMap::new() };
+    Ok((echo, [(header::CONTENT_TYPE, "application/json")], out).into_response())
+}
+
+fn is_outdated(error: &SqlError) -> bool {
+    (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
+}
+
+/// Starts a session that works for the request.
+fn begin(service: &Service, admitted: &Admitted, entrant: Entrant) -> Result<Exchange, Failure> {
+    let Admitted { asked, work, caller, id, .. } = admitted;
+    let (proxy, request) = (service.proxy.clone(), asked.request.clone());
+    let mut seat = proxy.admission.seat()?;
+    let (near, far) = tunnel(caller.tls, Some(caller.address));
+    let is_kept = matches!(entrant, Entrant::Identity(_));
+    let too_long = |error: frames::TooLong| Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", error.to_string());
+    let (frames, results) = requests(admitted, is_kept).map_err(too_long)?;
+    match entrant {
+        Entrant::Identity(identity) => {
+            seat.belongs_to(&identity)?;
+            let guest = Guest { seat, request, identity, statements: known(work) };
+            service.sessions.spawn(session::host(near, guest, proxy, *id));
+        }
+        Entrant::Direct(admitted) => {
+            service.sessions.spawn(passthrough::host(near, seat, admitted, request, proxy, *id));
+        }
+    }
+    Ok(Exchange::new(far, frames, results))
+}
+
+/// The names and texts of the statements that servers keep, for whoever asks them next.
+fn known(work: &Work) -> Vec<(String, CString)> {
+    let text = |query: &str| CString::new(query).expect("a query that was read has no zero byte");
+    let kept = statements(work).iter().enumerate().filter(|(_, statement)| is_short(statement));
+    kept.map(|(number, statement)| (number.to_string(), text(&statement.query))).collect()
+}
+
+fn is_short(statement: &Statement) -> bool {
+    statement.query.len() <= LONGEST_SHARED
+}
+
+/// What the session is to be asked, and who reads what it answers. `is_kept`: it knows the statements by their names.
+fn requests(admitted: &Admitted, is_kept: bool) -> Result<(Bytes, Results), frames::TooLong> {
+    let Form { raw_text, array_mode, lines } = admitted.asked.form;
+    let style = |statement: &Statement| Style { raw_text, array_mode: statement.array_mode.unwrap_or(array_mode) };
+    let layout = if lines { Layout::Lines } else { Layout::Document };
+    let names: Vec<_> = (0..statements(&admitted.work).len()).map(|number| number.to_string()).collect();
+    let named = statements(&admitted.work)
+        .iter()
+        .zip(&names)
+        .map(|(statement, name)| Named { statement, name: (is_kept && is_short(statement)).then_some(name.as_str()) });
+    let mut out = BytesMut::new();
+    let results = match &admitted.work {
+        Work::Single(statement) => {
+            named.into_iter().try_for_each(|statement| frames::single(statement, &mut out))?;
+            Results::single(style(statement), layout)
+        }
+        Work::Batch(statements) => {
+            frames::batch(admitted.asked.transaction, named, &mut out)?;
+            Results::batch(statements.iter().map(style).collect(), layout)
+        }
+    };
+    Ok((out.freeze(), results))
+}
+
+fn statements(work: &Work) -> &[Statement] {
+    match work {
+        Work::Single(statement) => std::slice::from_ref(statement),
+        Work::Batch(statements) => statements,
+    }
+}
+
+/// Waits for the answer: all of it, or of lines the first.
+async fn wait(
+    service: &Service,
+    lines: bool,
+    exchange: &mut Exchange,
+    out: &mut Vec<u8>,
+) -> Result<Option<Outcome>, Failure> {
+    let most = service.config.max_response_size;
+    loop {
+        let outcome = poll_fn(|cx| exchange.poll_more(cx, out)).await;
+        if lines || matches!(outcome, Some(Err(_))) {
+            return Ok(outcome);
+        }
+        if out.len() > most {
+            let message = format!("the response is larger than max_response_size = {most} bytes");
+            let failure = Failure::request(StatusCode::INSUFFICIENT_STORAGE, "54000", message);
+            return Err(failure.hint(format!("Ask for less, or for a stream: Accept: {LINES}.")));
+        }
+        if outcome.is_some() {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// The lines as they come, behind the first; `over`: there are no more. What the request holds it holds to the end.
+fn stream(mut exchange: Exchange, first: Vec<u8>, mut over: bool, admitted: Admitted) -> Body {
+    let mut first = Some(first);
+    Body::from_stream(stream::poll_fn(move |cx| {
+        let _held = &admitted;
+        if let Some(first) = first.take() {
+            return Poll::Ready(Some(Ok::<_, Infallible>(first)));
+        }
+        if over {
+            return Poll::Ready(None);
+        }
+        let mut lines = Vec::new();
+        over = ready!(exchange.poll_more(cx, &mut lines)).is_some();
+        Poll::Ready(Some(Ok(lines)))
+    }))
+}
