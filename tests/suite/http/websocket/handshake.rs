@@ -117,6 +117,32 @@ async fn a_bad_token_is_refused_as_by_tcp() {
 }
 
 #[tokio::test]
+async fn failed_logins_are_held_against_the_address_they_came_from() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.address_failures", 1).start().await;
+    let bad = login(&stage.token("alice").expired()).concat();
+    let mut websocket = proxy.websocket().await;
+    websocket.send(bad).await;
+    websocket.closed().await;
+    let (status, head) = refused(&proxy, Handshake::default()).await;
+    assert_eq!(status, "429");
+    assert!(head.contains("retry-after: "), "{head}");
+    assert_eq!(proxy.sql(&stage.token("alice"), "SELECT 1").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_role_with_a_password_of_its_own_has_a_session() {
+    let proxy = Proxy::builder(Stage::get()).http().set("passthrough.users", "neondb_owner").start().await;
+    for (password, wanted) in [("owner", "KZ"), ("wrong", "E")] {
+        let mut websocket = proxy.websocket().await;
+        let packet = startup(3 << 16, &[("user", "neondb_owner"), ("database", "neondb")]);
+        websocket.send([packet, pgusher_tests::message(b'p', &[password.as_bytes(), &[0]].concat())].concat()).await;
+        let said = Message::tags(&websocket.into_raw().until_ready().await);
+        assert!(said.ends_with(wanted), "{password}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn one_is_a_connection_until_it_ends() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).http().set("http.max_connections", 1).start().await;
