@@ -36,6 +36,16 @@ async fn a_request_that_is_not_as_it_should_be_is_refused() {
 }
 
 #[tokio::test]
+async fn what_browsers_offer_besides_is_not_taken() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let offers = [("Accept-Encoding", "gzip, zstd"), ("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let handshake = offers.iter().fold(Handshake::default(), |handshake, (name, value)| handshake.header(name, value));
+    let mut raw = handshake.with(&proxy).await.expect("a WebSocket").into_raw();
+    raw.log_in(&stage.token("alice").to_string()).await;
+    assert_eq!(raw.value("SELECT repeat('x', 100000)").await.len(), 100_000);
+}
+
+#[tokio::test]
 async fn pages_connect_from_listed_origins_alone() {
     let stage = Stage::get();
     let from = |origin| Handshake::default().header("Origin", origin);
@@ -104,6 +114,32 @@ async fn a_bad_token_is_refused_as_by_tcp() {
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(said.contains("C28P01\0") && said.ends_with("\0\0"), "{said:?}");
     assert_eq!(code, 1000);
+}
+
+#[tokio::test]
+async fn failed_logins_are_held_against_the_address_they_came_from() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.address_failures", 1).start().await;
+    let bad = login(&stage.token("alice").expired()).concat();
+    let mut websocket = proxy.websocket().await;
+    websocket.send(bad).await;
+    websocket.closed().await;
+    let (status, head) = refused(&proxy, Handshake::default()).await;
+    assert_eq!(status, "429");
+    assert!(head.contains("retry-after: "), "{head}");
+    assert_eq!(proxy.sql(&stage.token("alice"), "SELECT 1").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_role_with_a_password_of_its_own_has_a_session() {
+    let proxy = Proxy::builder(Stage::get()).http().set("passthrough.users", "neondb_owner").start().await;
+    for (password, wanted) in [("owner", "KZ"), ("wrong", "E")] {
+        let mut websocket = proxy.websocket().await;
+        let packet = startup(3 << 16, &[("user", "neondb_owner"), ("database", "neondb")]);
+        websocket.send([packet, pgusher_tests::message(b'p', &[password.as_bytes(), &[0]].concat())].concat()).await;
+        let said = Message::tags(&websocket.into_raw().until_ready().await);
+        assert!(said.ends_with(wanted), "{password}: {said}");
+    }
 }
 
 #[tokio::test]
