@@ -31,6 +31,7 @@ missing_for_drivers() {
     # Running a source file takes the compiler, which a JRE leaves out.
     { has java && java --list-modules | grep '^jdk.compiler' >/dev/null; } || echo default-jdk-headless
     [[ -e /usr/share/java/postgresql.jar ]] || echo libpostgresql-jdbc-java
+    has curl || echo curl
     has node || echo nodejs
     has npm || echo npm
     { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3-venv
