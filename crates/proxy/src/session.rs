@@ -118,6 +118,10 @@ async fn enter(
             let admitted = passthrough::log_in(&mut client, private, &request, proxy).await?;
             return Ok((seat, request, Entrant::Direct(admitted)));
         }
+        // Neon's driver sends a password before it is asked for one, whoever it logs in as.
+        if private && client.is_tunnel() && proxy.is_anonymous(&request.role) {
+            ask_for_token(&mut client).await?;
+        }
         let identity = authenticate(private, &request, proxy, ask_for_token(&mut client)).await?;
         seat.belongs_to(&identity)?;
         Ok((seat, request, Entrant::Identity(identity)))

@@ -1,5 +1,6 @@
 //! Who gets a WebSocket: the handshake of RFC 6455, origins, TLS, and how many there may be.
 
+use pgusher_tests::request::query;
 use pgusher_tests::{Handshake, Message, Proxy, Stage, startup};
 use reqwest::StatusCode;
 
@@ -101,8 +102,22 @@ async fn inside_it_there_is_no_other_tls() {
     let mut raw = proxy.secure_websocket().await.into_raw();
     raw.send(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await;
     assert_eq!(raw.byte().await, Some(b'N'));
-    raw.startup(&[("user", "anonymous"), ("database", "neondb")]).await;
-    assert!(Message::tags(&raw.until_ready().await).ends_with("KZ"));
+    raw.log_in(&Stage::get().token("alice").to_string()).await;
+    assert_eq!(raw.value("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn the_anonymous_role_has_a_session_whatever_password_is_sent() {
+    let proxy = proxy().await;
+    let packet = startup(3 << 16, &[("user", "anonymous"), ("database", "neondb")]);
+    for password in ["", "whatever"] {
+        let mut websocket = proxy.websocket().await;
+        let password = pgusher_tests::message(b'p', &[password.as_bytes(), &[0]].concat());
+        websocket.send([&packet[..], &password, &query("SELECT 1")].concat()).await;
+        let mut raw = websocket.into_raw();
+        assert!(Message::tags(&raw.until_ready().await).ends_with("KZ"));
+        assert_eq!(Message::values(&raw.until_ready().await), ["1"]);
+    }
 }
 
 #[tokio::test]
@@ -163,7 +178,7 @@ async fn where_too_many_are_logging_in_there_is_no_other() {
     let (status, head) = refused(&proxy, Handshake::default()).await;
     assert_eq!(status, "503");
     assert!(head.contains("retry-after: 1"), "{head}");
-    first.send(startup(3 << 16, &[("user", "anonymous"), ("database", "neondb")])).await;
+    first.send(login(&Stage::get().token("alice")).concat()).await;
     let mut raw = first.into_raw();
     raw.until_ready().await;
     assert!(Handshake::default().with(&proxy).await.is_ok());
