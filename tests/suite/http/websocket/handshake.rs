@@ -135,7 +135,7 @@ async fn a_bad_token_is_refused_as_by_tcp() {
 async fn failed_logins_are_held_against_the_address_they_came_from() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).http().set("http.address_failures", 1).start().await;
-    let bad = login(&stage.token("alice").expired()).concat();
+    let bad = login(&stage.token("alice").issued_by("https://nobody.example/", &stage.keys[0])).concat();
     let mut websocket = proxy.websocket().await;
     websocket.send(bad).await;
     websocket.closed().await;
