@@ -9,6 +9,7 @@ main() {
     install_missing missing_postgres
     [[ ${1:-} != postgres ]] || return 0
     install_missing missing_for_drivers
+    check_node
     install_python_drivers
     install_node_drivers
 }
@@ -34,6 +35,7 @@ missing_for_drivers() {
     has curl || echo curl
     has node || echo nodejs
     has npm || echo npm
+    runs curl || echo curl
     { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3-venv
 }
 
@@ -55,6 +57,12 @@ install_packages() {
 install_python_drivers() {
     .venv/bin/python -c '' 2>/dev/null || python3 -m venv --clear .venv
     .venv/bin/pip --quiet --disable-pip-version-check install --requirement requirements.txt
+}
+
+# Debian 12 has an older one, and this does not replace what is installed.
+check_node() {
+    node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major * 100 + +minor < 2019 ? 1 : 0)' ||
+        fail "Node.js $(node --version) is too old for the drivers: please install 20.19 or newer"
 }
 
 # `npm ci` starts from nothing each time, so it runs only when its list is newer than its work.
