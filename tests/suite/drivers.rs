@@ -1,7 +1,7 @@
 //! Drivers as they come, with tokens of ordinary and of large size: each reads its rows by a prepared statement, runs a
 //! transaction, is refused, cancels a query and copies out and in. Those of other languages are scripts of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 
 use axum::body::{Body, to_bytes};
@@ -14,26 +14,34 @@ use tokio_postgres::{Client, Error, NoTls};
 /// Bytes of a token with ordinary claims, and of one that lists some hundred groups.
 const SIZES: [usize; 2] = [1_000, 8_000];
 
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers")
+/// A script of `tests/drivers`, to be run there.
+pub(crate) fn script(command: &[&str]) -> Command {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers");
+    let prepared = directory.join(".venv/bin/python").exists() && directory.join("node_modules").exists();
+    assert!(prepared, "no drivers there: run tests/drivers/install.sh");
+    let mut script = Command::new(command[0]);
+    script.args(&command[1..]).current_dir(directory).kill_on_drop(true);
+    script
+}
+
+/// Runs a script, which says `ok` and this at its end.
+pub(crate) async fn succeeds(script: &mut Command, what: &str) {
+    let ran = script.output().await.expect("its program is installed: run tests/drivers/install.sh");
+    let told = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(ran.status.success() && told[0].contains(&format!("ok {what}")), "{what}: {}\n{}", told[0], told[1]);
 }
 
 /// Runs a script of `tests/drivers` as alice, with a token of each size.
 async fn works(command: &[&str], driver: &str) {
-    let prepared = directory().join(".venv/bin/python").exists() && directory().join("node_modules").exists();
-    assert!(prepared, "no drivers there: run tests/drivers/install.sh");
     let stage = Stage::get();
     let proxy = Proxy::start(stage).await;
     let owner = format!("postgresql://neondb_owner:owner@127.0.0.1:{}/neondb", stage.postgres_port());
     for size in SIZES {
-        let mut script = Command::new(command[0]);
-        script.args(&command[1..]).current_dir(directory()).kill_on_drop(true);
+        let mut script = script(command);
         script.env("TOKEN", stage.token("alice").of_size(size).to_string()).env("SUB", "alice");
         script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string());
         script.env("PGUSER", "authenticated").env("PGDATABASE", "neondb").env("OWNER_URL", &owner);
-        let ran = script.output().await.expect("its program is installed: run tests/drivers/install.sh");
-        let told = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        assert!(ran.status.success() && told.0.contains(&format!("ok {driver}")), "{size}: {told:?}");
+        succeeds(&mut script, driver).await;
     }
 }
 

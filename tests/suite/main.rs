@@ -35,6 +35,7 @@ mod resets;
 mod roles;
 mod safety;
 mod same_role;
+mod serverless;
 mod session_jwt;
 mod setup;
 mod shutdown;

@@ -1,0 +1,99 @@
+//! Neon's serverless driver as it comes from npm, its newest version and the older one that the seed's application has:
+//! scripts of `tests/drivers`, over HTTP and WebSocket. Clients without a driver, too.
+
+use pgusher_tests::{Proxy, ProxyBuilder, Stage};
+use tokio::process::Command;
+
+use crate::drivers::{script, succeeds};
+
+const NEWEST: &str = "@neondatabase/serverless";
+const OLDER: &str = "neon-serverless-0-10";
+
+/// Of each role: fewer than requests come at once, so that they have to share.
+const SERVERS: u8 = 4;
+
+fn builder() -> ProxyBuilder<'static> {
+    Proxy::builder(Stage::get()).http().set("pool.default_pool_size", SERVERS)
+}
+
+/// A script with what it needs to know of a proxy, a database and the tokens.
+fn script_for(command: &[&str], proxy: &Proxy, database: &str) -> Command {
+    let stage = Stage::get();
+    let address = proxy.http_address();
+    let mut script = script(command);
+    script.env("HTTP_ADDRESS", &address).env("HTTPS_PORT", address.rsplit(':').next().expect("a port"));
+    script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string()).env("PGDATABASE", database);
+    script.env("ALICE", stage.token("alice").to_string()).env("BOB", stage.token("bob").to_string());
+    script.env("EXPIRED", stage.token("alice").expired().to_string());
+    script.env("CA", &stage.authority.file).env("NODE_EXTRA_CA_CERTS", &stage.authority.file);
+    script
+}
+
+/// Runs a script on the demo's tables.
+async fn works(command: &[&str], what: &str) {
+    let proxy = builder().start().await;
+    succeeds(&mut script_for(command, &proxy, "neondb"), what).await;
+}
+
+/// A database of a test's own that belongs to `neondb_owner`.
+async fn owned_database() -> String {
+    let (name, superuser) = Stage::get().database().await;
+    let sql = format!(
+        "ALTER DATABASE {name} OWNER TO neondb_owner; ALTER SCHEMA public OWNER TO neondb_owner; \
+         GRANT USAGE ON SCHEMA public TO authenticated, anonymous"
+    );
+    superuser.batch_execute(&sql).await.expect("an owner");
+    name
+}
+
+/// How the owner connects at a port, which is Postgres's or a proxy's.
+fn owner_url(port: u16, database: &str) -> String {
+    format!("postgresql://neondb_owner:owner@127.0.0.1:{port}/{database}")
+}
+
+#[tokio::test]
+async fn the_driver_works_over_http() {
+    works(&["node", "neon/http.mjs", NEWEST], &format!("http {NEWEST}")).await;
+}
+
+#[tokio::test]
+async fn the_older_driver_works_over_http() {
+    works(&["node", "neon/http.mjs", OLDER], &format!("http {OLDER}")).await;
+}
+
+#[tokio::test]
+async fn the_driver_works_over_websocket() {
+    works(&["node", "neon/websocket.mjs", NEWEST], &format!("websocket {NEWEST}")).await;
+}
+
+#[tokio::test]
+async fn the_older_driver_works_over_websocket() {
+    works(&["node", "neon/websocket.mjs", OLDER], &format!("websocket {OLDER}")).await;
+}
+
+#[tokio::test]
+async fn users_at_the_same_time_see_nothing_of_each_other() {
+    works(&["node", "neon/identity.mjs"], "identity").await;
+}
+
+#[tokio::test]
+async fn values_of_every_type_are_the_same_over_http_websocket_and_tcp() {
+    let database = owned_database().await;
+    let proxy = builder().start().await;
+    let mut script = script_for(&["node", "neon/types.mjs"], &proxy, &database);
+    script.env("OWNER_URL", owner_url(Stage::get().postgres_port(), &database));
+    succeeds(&mut script, "types").await;
+}
+
+#[tokio::test]
+async fn the_driver_and_http_2_work_under_tls() {
+    let proxy = builder().tls().set("tls.required", "always").start().await;
+    succeeds(&mut script_for(&["node", "neon/tls.mjs"], &proxy, "neondb"), "tls").await;
+}
+
+#[tokio::test]
+async fn curl_works() {
+    let defaults = builder().set("http.default_role", "authenticated").set("http.default_database", "neondb");
+    let proxy = defaults.tls().start().await;
+    succeeds(&mut script_for(&["./curl.sh"], &proxy, "neondb"), "curl").await;
+}
