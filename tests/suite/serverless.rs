@@ -1,5 +1,5 @@
-//! Neon's serverless driver as it comes from npm, its newest version and the older one that the seed's application has:
-//! scripts of `tests/drivers`, over HTTP and WebSocket. Clients without a driver, too.
+//! Neon's serverless driver as it comes from npm, its newest version and the older one that the seed's application has, and
+//! what is built on it: scripts of `tests/drivers`, over HTTP and WebSocket. Clients without a driver, too.
 
 use pgusher_tests::{Proxy, ProxyBuilder, Stage};
 use tokio::process::Command;
@@ -96,4 +96,35 @@ async fn curl_works() {
     let defaults = builder().set("http.default_role", "authenticated").set("http.default_database", "neondb");
     let proxy = defaults.tls().start().await;
     succeeds(&mut script_for(&["./curl.sh"], &proxy, "neondb"), "curl").await;
+}
+
+#[tokio::test]
+async fn drizzle_works_on_what_its_kit_has_made() {
+    let database = owned_database().await;
+    let proxy = builder().set("passthrough.users", "neondb_owner").start().await;
+    for step in ["generate", "migrate"] {
+        let kit = ["node", "node_modules/drizzle-kit/bin.cjs", step, "--config", "drizzle/drizzle.config.ts"];
+        let mut kit = script_for(&kit, &proxy, &database);
+        // The seed's DATABASE_URL: the owner comes to the proxy, too, with a password.
+        kit.env("OWNER_URL", owner_url(proxy.port(), &database)).env("OUT", proxy.directory().join("drizzle"));
+        let ran = kit.output().await.expect("drizzle-kit runs");
+        assert!(ran.status.success(), "{step}: {ran:?}");
+    }
+    let superuser = Stage::get().superuser_of(&database).await;
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO authenticated";
+    superuser.batch_execute(grant).await.expect("the table is there");
+    let todos = ["node", "--import", "tsx", "drizzle/todos.mjs"];
+    succeeds(&mut script_for(&todos, &proxy, &database), "drizzle").await;
+}
+
+#[tokio::test]
+async fn prisma_works() {
+    let proxy = builder().start().await;
+    let generate = ["node", "node_modules/prisma/build/index.js", "generate", "--schema", "prisma/schema.prisma"];
+    let mut generate = script_for(&generate, &proxy, "neondb");
+    // It would ask the network for its migration engine, which generating has no use for, and for news.
+    generate.env("PRISMA_SCHEMA_ENGINE_BINARY", "/bin/true").env("CHECKPOINT_DISABLE", "1");
+    let ran = generate.output().await.expect("prisma runs");
+    assert!(ran.status.success(), "{ran:?}");
+    succeeds(&mut script_for(&["node", "prisma/todos.mjs"], &proxy, "neondb"), "prisma").await;
 }
