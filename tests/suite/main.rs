@@ -19,6 +19,7 @@ mod hostile_session;
 mod http;
 mod init;
 mod isolation;
+mod issuer;
 mod keys;
 mod limits;
 mod login;
