@@ -9,6 +9,7 @@ main() {
     install_missing missing_postgres
     [[ ${1:-} != postgres ]] || return 0
     install_missing missing_node
+    check_node
     install_node_packages ../../examples/todos
     [[ ${1:-} != demo ]] || return 0
     install_missing missing_for_drivers
@@ -62,6 +63,12 @@ install_packages() {
 install_python_drivers() {
     .venv/bin/python -c '' 2>/dev/null || python3 -m venv --clear .venv
     .venv/bin/pip --quiet --disable-pip-version-check install --requirement requirements.txt
+}
+
+# Debian 12 has an older one, and this does not replace what is installed.
+check_node() {
+    node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major * 100 + +minor < 2019 ? 1 : 0)' ||
+        fail "Node.js $(node --version) is too old: please install 20.19 or newer"
 }
 
 # `npm ci` starts from nothing each time, so it runs only when its list is newer than its work.

@@ -10,8 +10,10 @@ use tokio::process::Command;
 use tokio_postgres::{Client, Config};
 
 mod attacks;
+mod http;
 mod limits;
 mod session;
+mod websocket;
 
 const SASL: [u8; 4] = [0, 0, 0, 10];
 

@@ -72,6 +72,8 @@ impl Beginning {
             .replace("https://tenant.auth0.com/", self.issuer.url())
             .replace("127.0.0.1:6432", "127.0.0.1:0")
             .replace("port=6432", "port=$PORT")
+            .replace("http://127.0.0.1:6480", "http://127.0.0.1:$HTTP_PORT")
+            .replace("127.0.0.1:6480", "127.0.0.1:0")
     }
 
     fn token(&self, subject: &str) -> String {
@@ -88,6 +90,7 @@ pgusher serve 2> "$CONF/log" &
 trap "kill $!" EXIT
 until grep -q '"listening"' "$CONF/log"; do kill -0 $! || { cat "$CONF/log" >&2; exit 1; }; sleep 0.01; done
 PORT=$(sed -n 's/.*"listening","address":"127.0.0.1:\([0-9]*\)".*/\1/p' "$CONF/log")
+HTTP_PORT=$(sed -n 's/.*"HTTP","address":"127.0.0.1:\([0-9]*\)".*/\1/p' "$CONF/log")
 "#;
 
 /// What others see of alice's task.
@@ -99,7 +102,9 @@ psql "host=127.0.0.1 port=$PORT user=anonymous dbname=app" -c 'select from todos
 #[tokio::test]
 async fn the_first_configuration_goes_as_written() {
     let beginning = Beginning::new().await;
-    let [_, place, setup, policies, run, connect] = blocks("sh")[..] else { panic!("six blocks for the shell") };
+    let [_, place, setup, policies, run, connect, http] = blocks("sh")[..] else {
+        panic!("seven blocks for the shell")
+    };
     let (check, serve) = run.trim_end().rsplit_once('\n').expect("three lines");
     assert_eq!(serve, "pgusher serve");
     // Of what release the Postgres of these tests is, is nothing that the guide could help.
@@ -108,7 +113,7 @@ async fn the_first_configuration_goes_as_written() {
     let tables = format!("psql \"$OWNER_URL\" --set ON_ERROR_STOP=1 <<'TABLES'\n{}TABLES\n", blocks("sql")[0]);
     // There is no terminal to answer at.
     let setup = setup.replace("--apply", "--apply --yes");
-    let script = ["set -eu\n", place, &toml, &setup, &tables, policies, check, SERVE, connect, OTHERS].concat();
+    let script = ["set -eu\n", place, &toml, &setup, &tables, policies, check, SERVE, connect, http, OTHERS].concat();
     let script = beginning.adapted(&script);
     write_private(&beginning.directory.path().join("script"), &script).expect("a file");
 
@@ -126,6 +131,7 @@ async fn the_first_configuration_goes_as_written() {
         "is right; providers: 1, roles: 2",
         "0 critical, 0 high",
         "auth0|alice | Take a seat",
+        r#"{"user_id":"auth0|alice","task":"Take a seat"}"#,
         "bob: 0",
         "anonymous may not",
     ] {

@@ -80,7 +80,7 @@ pub(crate) async fn authenticate(
     if !private {
         return Err(Error::TlsRequired { available: proxy.tls.is_some() });
     }
-    let identity = if proxy.anonymous.as_ref() == Some(&request.role) {
+    let identity = if proxy.is_anonymous(&request.role) {
         Identity::anonymous(&*request.role)
     } else {
         let token = token.await?;

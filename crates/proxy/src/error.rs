@@ -1,22 +1,27 @@
 //! Everything that ends a connection, and the one table from cause to what the client is told.
 //!
-//! The causes say who was wrong. [`Refusal`] is all that a client sees of them: this file is the only place where a
-//! SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
+//! The causes say who was wrong. [`Refusal`] is all that a client sees of them: this module is the only place where
+//! a SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
 //! number under which they are found there.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{Fault, Hint, Rejection};
 use wire::frame::Tag;
-use wire::message::{self, Report};
 use wire::startup::{MAX_STARTUP_PACKET, StartupError, Version};
 
 use crate::authenticate::LONGEST_NAME;
 use crate::http::rate::Pace;
 use crate::relay::{Broken, End};
+
+mod ongoing;
+mod refusal;
+
+use ongoing::RESULT_CHANGED;
+pub(crate) use ongoing::{notice_of_waiting, result_changed};
+pub(crate) use refusal::Refusal;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -194,46 +199,6 @@ impl From<End> for Error {
     }
 }
 
-/// All that a client sees of an [`Error`].
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: &'static str,
-    pub(crate) message: Cow<'static, str>,
-    pub(crate) detail: Option<String>,
-    pub(crate) hint: Option<Cow<'static, str>>,
-}
-
-impl Refusal {
-    /// The refusal as an ErrorResponse. Every one of them is FATAL: the connection ends with it.
-    pub(crate) fn to_message(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        message::error_response(
-            &mut out,
-            &Report {
-                severity: "FATAL",
-                code: self.code,
-                message: &self.message,
-                detail: self.detail.as_deref(),
-                hint: self.hint.as_deref(),
-                routine: None,
-            },
-        );
-        out
-    }
-
-    pub(crate) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None }
-    }
-
-    fn detail(self, detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), ..self }
-    }
-
-    fn hint(self, hint: impl Into<Cow<'static, str>>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-}
-
 impl Error {
     /// What to tell the client; nothing where nobody could read it. `auth_detail` allows to say which rule refused
     /// a token; `connection` is the number that the log knows this connection by.
@@ -376,43 +341,6 @@ fn timed_out(what: TimedOut) -> Refusal {
         TimedOut::ClientIdle(_) => ("57P05", "terminating connection due to idle-session timeout"),
     };
     Refusal::new(code, message).detail(format!("{what}.")).hint("Connect again.")
-}
-
-/// The SQLSTATE and the words with which Postgres refuses a prepared statement whose result has changed.
-const RESULT_CHANGED: (&str, &str) = ("0A000", "cached plan must not change result type");
-
-/// Postgres's own refusal of such a statement.
-pub(crate) fn result_changed() -> Vec<u8> {
-    let mut out = Vec::new();
-    message::error_response(
-        &mut out,
-        &Report {
-            severity: "ERROR",
-            code: RESULT_CHANGED.0,
-            message: RESULT_CHANGED.1,
-            detail: None,
-            hint: None,
-            routine: Some("RevalidateCachedQuery"),
-        },
-    );
-    out
-}
-
-/// Tells a client that it waits for a server.
-pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
-    let mut out = Vec::new();
-    message::notice_response(
-        &mut out,
-        &Report {
-            severity: "NOTICE",
-            code: "00000",
-            message: "no server connection available yet, still waiting in line",
-            detail: Some(&format!("Waited for {}.", seconds(waited))),
-            hint: None,
-            routine: None,
-        },
-    );
-    out
 }
 
 fn too_many(what: &str, key: &str, limit: usize) -> Refusal {

@@ -32,7 +32,7 @@ pub(crate) struct Proxy {
     pub(crate) claims: ClaimsMode,
     roles: BTreeMap<String, Login>,
     /// The role that needs no token.
-    pub(crate) anonymous: Option<String>,
+    anonymous: Option<String>,
     pub(crate) passthrough: Passthrough,
     pub(crate) limits: Session,
     pub(crate) http: Http,
@@ -112,6 +112,11 @@ impl Proxy {
     /// What to show a client that speaks one of these protocols; none without a certificate.
     pub(crate) fn tls_for(&self, protocols: &[&[u8]]) -> Option<Arc<ServerConfig>> {
         self.certificate.as_ref().map(|tls| Arc::new(server_config(tls, protocols)))
+    }
+
+    /// Whether this is the role that needs no token.
+    pub(crate) fn is_anonymous(&self, role: &str) -> bool {
+        self.anonymous.as_deref() == Some(role)
     }
 
     /// Every role that is served, and the login that reaches it.

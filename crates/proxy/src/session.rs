@@ -23,7 +23,7 @@ use crate::deadlines::{Deadlines, Standing};
 use crate::digest::digest;
 use crate::error::{Error, notice_of_waiting};
 use crate::greeting::greet;
-use crate::handshake::{Greeting, handshake};
+use crate::handshake::{Greeting, Refused, handshake};
 use crate::passthrough::{self, Admitted};
 use crate::proxy::Proxy;
 use crate::relay::{End, Relay, Session};
@@ -31,11 +31,24 @@ use crate::remembered::Remembered;
 use crate::statements::Statements;
 use crate::tenancy::Tenancy;
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(socket: Stream, proxy: Arc<Proxy>, login: LoginPermit, id: u64) {
+/// Serves one connection to its end. Of somebody who does not get in, `refused` hears before they do.
+pub(crate) async fn serve(
+    socket: Stream,
+    proxy: Arc<Proxy>,
+    login: LoginPermit,
+    id: u64,
+    refused: impl FnOnce(&Error),
+) {
     let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
     // The login's future is large, and most of a connection's life it is over.
-    let Some((client, seat, request, entrant)) = Box::pin(enter(socket, &proxy, id, &peer)).await else { return };
+    let (client, seat, request, entrant) = match Box::pin(enter(socket, &proxy, id, &peer)).await {
+        Ok(Some(entered)) => entered,
+        Ok(None) => return,
+        Err((client, error)) => {
+            refused(&error);
+            return Box::pin(refuse(client, &error, &proxy, id, &peer)).await;
+        }
+    };
     drop(login);
     let identity = match entrant {
         Entrant::Identity(identity) => identity,
@@ -73,27 +86,28 @@ pub(crate) enum Entrant {
     Direct(Admitted),
 }
 
-/// From a socket to somebody who may come in.
-async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(Stream, Seat, Request, Entrant)> {
+/// From a socket to somebody who may come in; none, if nobody wants to.
+async fn enter(
+    socket: Stream,
+    proxy: &Proxy,
+    id: u64,
+    peer: &str,
+) -> Result<Option<(Stream, Seat, Request, Entrant)>, Refused> {
     let deadline = Instant::now() + proxy.limits.client_login_timeout;
     let tls = proxy.tls.as_ref().filter(|_| !socket.is_tunnel());
     let greeted = timeout_at(deadline, handshake(socket, tls));
     let greeting = match proxy.stop.gently.run_until_cancelled(greeted).await {
-        Some(Ok(Ok(greeting))) => greeting,
-        Some(Ok(Err((client, error)))) => {
-            refuse(client, &error, proxy, id, peer).await;
-            return None;
-        }
+        Some(Ok(greeting)) => greeting?,
         Some(Err(_)) | None => {
             debug!(id, peer, "no startup packet in time");
-            return None;
+            return Ok(None);
         }
     };
     let (mut client, startup) = match greeting {
         Greeting::Login(client, startup) => (client, startup),
         Greeting::Cancel(client, request) => {
             cancel(client, &request, proxy, id).await;
-            return None;
+            return Ok(None);
         }
     };
     let entering = async {
@@ -104,6 +118,10 @@ async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(St
             let admitted = passthrough::log_in(&mut client, private, &request, proxy).await?;
             return Ok((seat, request, Entrant::Direct(admitted)));
         }
+        // Neon's driver sends a password before it is asked for one, whoever it logs in as.
+        if private && client.is_tunnel() && proxy.is_anonymous(&request.role) {
+            ask_for_token(&mut client).await?;
+        }
         let identity = authenticate(private, &request, proxy, ask_for_token(&mut client)).await?;
         seat.belongs_to(&identity)?;
         Ok((seat, request, Entrant::Identity(identity)))
@@ -111,11 +129,8 @@ async fn enter(socket: Stream, proxy: &Proxy, id: u64, peer: &str) -> Option<(St
     let late = Error::LoginTimeout(proxy.limits.client_login_timeout);
     let entering = async { timeout_at(deadline, entering).await.unwrap_or(Err(late)) };
     match proxy.stop.unless_going(entering).await {
-        Ok((seat, request, entrant)) => Some((client, seat, request, entrant)),
-        Err(error) => {
-            refuse(Some(client), &error, proxy, id, peer).await;
-            None
-        }
+        Ok((seat, request, entrant)) => Ok(Some((client, seat, request, entrant))),
+        Err(error) => Err((Some(client), error)),
     }
 }
 

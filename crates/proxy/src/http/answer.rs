@@ -88,6 +88,7 @@ impl From<Refusal> for SqlError {
 fn refused(error: &Error) -> (StatusCode, HeaderMap) {
     match error {
         Error::Token(rejection) => token_refused(rejection),
+        Error::LoginRefused(error) if error.sqlstate.starts_with("28") => (StatusCode::UNAUTHORIZED, challenge(None)),
         Error::TlsRequired { .. } => (StatusCode::FORBIDDEN, HeaderMap::new()),
         Error::Expired => (StatusCode::UNAUTHORIZED, challenge(Some("invalid_token"))),
         Error::TooFast { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, come_back(retry_after.as_secs())),
@@ -96,7 +97,7 @@ fn refused(error: &Error) -> (StatusCode, HeaderMap) {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))
         }
         Error::PoolFull { .. } | Error::Shutdown => (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK)),
-        Error::Upstream(_) | Error::Pool(_) | Error::NoRole(_) => {
+        Error::TooManyPassthrough(_) | Error::Upstream(_) | Error::Pool(_) | Error::NoRole(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))
         }
         _ => (StatusCode::BAD_REQUEST, HeaderMap::new()),

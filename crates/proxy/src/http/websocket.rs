@@ -8,7 +8,7 @@
 //! request does not prove. Whatever is no browser sends none.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use axum::extract::Request;
@@ -30,6 +30,7 @@ use super::answer::Failure;
 use super::caller::{Caller, Carrier};
 use crate::admission::LoginPermit;
 use crate::config::Http;
+use crate::error::Error;
 use crate::session;
 
 mod carriage;
@@ -75,7 +76,8 @@ pub(super) fn answer(service: &Arc<Service>, mut request: Request) -> Response {
             return (status, [(header::SEC_WEBSOCKET_VERSION, VERSION)], format!("{reason}\n")).into_response();
         }
     };
-    let login = match service.proxy.admission.login() {
+    let paced = service.rates.came(caller.address.ip(), Instant::now());
+    let login = match paced.and_then(|()| service.proxy.admission.login()) {
         Ok(login) => login,
         Err(error) => {
             warn!(id, peer = %caller.address.ip(), reason = %error, "connection refused");
@@ -100,8 +102,13 @@ async fn serve(service: Arc<Service>, upgrade: OnUpgrade, caller: Caller, login:
         Err(error) => return debug!(id, %error, "a connection was lost before it was a WebSocket"),
     };
     let (near, far) = tunnel(caller.tls, Some(caller.address));
-    let proxy = service.proxy.clone();
-    service.sessions.spawn(session::serve(near, proxy.clone(), login, id));
+    let proxy = &service.proxy;
+    let session = {
+        let service = service.clone();
+        let held_against = move |error: &Error| service.rates.failed(caller.address.ip(), error, Instant::now());
+        session::serve(near, proxy.clone(), login, id, held_against)
+    };
+    service.sessions.spawn(session);
     let too_late = async {
         proxy.stop.at_once.cancelled().await;
         sleep(FAREWELL).await;

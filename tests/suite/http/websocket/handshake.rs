@@ -1,5 +1,6 @@
 //! Who gets a WebSocket: the handshake of RFC 6455, origins, TLS, and how many there may be.
 
+use pgusher_tests::request::query;
 use pgusher_tests::{Handshake, Message, Proxy, Stage, startup};
 use reqwest::StatusCode;
 
@@ -33,6 +34,16 @@ async fn a_request_that_is_not_as_it_should_be_is_refused() {
         assert_eq!(refused_with, status, "{what}");
         assert_eq!(head.contains("sec-websocket-version: 13"), status != "404", "{what}: {head}");
     }
+}
+
+#[tokio::test]
+async fn what_browsers_offer_besides_is_not_taken() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let offers = [("Accept-Encoding", "gzip, zstd"), ("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let handshake = offers.iter().fold(Handshake::default(), |handshake, (name, value)| handshake.header(name, value));
+    let mut raw = handshake.with(&proxy).await.expect("a WebSocket").into_raw();
+    raw.log_in(&stage.token("alice").to_string()).await;
+    assert_eq!(raw.value("SELECT repeat('x', 100000)").await.len(), 100_000);
 }
 
 #[tokio::test]
@@ -91,8 +102,22 @@ async fn inside_it_there_is_no_other_tls() {
     let mut raw = proxy.secure_websocket().await.into_raw();
     raw.send(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await;
     assert_eq!(raw.byte().await, Some(b'N'));
-    raw.startup(&[("user", "anonymous"), ("database", "neondb")]).await;
-    assert!(Message::tags(&raw.until_ready().await).ends_with("KZ"));
+    raw.log_in(&Stage::get().token("alice").to_string()).await;
+    assert_eq!(raw.value("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn the_anonymous_role_has_a_session_whatever_password_is_sent() {
+    let proxy = proxy().await;
+    let packet = startup(3 << 16, &[("user", "anonymous"), ("database", "neondb")]);
+    for password in ["", "whatever"] {
+        let mut websocket = proxy.websocket().await;
+        let password = pgusher_tests::message(b'p', &[password.as_bytes(), &[0]].concat());
+        websocket.send([&packet[..], &password, &query("SELECT 1")].concat()).await;
+        let mut raw = websocket.into_raw();
+        assert!(Message::tags(&raw.until_ready().await).ends_with("KZ"));
+        assert_eq!(Message::values(&raw.until_ready().await), ["1"]);
+    }
 }
 
 #[tokio::test]
@@ -104,6 +129,32 @@ async fn a_bad_token_is_refused_as_by_tcp() {
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(said.contains("C28P01\0") && said.ends_with("\0\0"), "{said:?}");
     assert_eq!(code, 1000);
+}
+
+#[tokio::test]
+async fn failed_logins_are_held_against_the_address_they_came_from() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.address_failures", 1).start().await;
+    let bad = login(&stage.token("alice").issued_by("https://nobody.example/", &stage.keys[0])).concat();
+    let mut websocket = proxy.websocket().await;
+    websocket.send(bad).await;
+    websocket.closed().await;
+    let (status, head) = refused(&proxy, Handshake::default()).await;
+    assert_eq!(status, "429");
+    assert!(head.contains("retry-after: "), "{head}");
+    assert_eq!(proxy.sql(&stage.token("alice"), "SELECT 1").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_role_with_a_password_of_its_own_has_a_session() {
+    let proxy = Proxy::builder(Stage::get()).http().set("passthrough.users", "neondb_owner").start().await;
+    for (password, wanted) in [("owner", "KZ"), ("wrong", "E")] {
+        let mut websocket = proxy.websocket().await;
+        let packet = startup(3 << 16, &[("user", "neondb_owner"), ("database", "neondb")]);
+        websocket.send([packet, pgusher_tests::message(b'p', &[password.as_bytes(), &[0]].concat())].concat()).await;
+        let said = Message::tags(&websocket.into_raw().until_ready().await);
+        assert!(said.ends_with(wanted), "{password}: {said}");
+    }
 }
 
 #[tokio::test]
@@ -127,7 +178,7 @@ async fn where_too_many_are_logging_in_there_is_no_other() {
     let (status, head) = refused(&proxy, Handshake::default()).await;
     assert_eq!(status, "503");
     assert!(head.contains("retry-after: 1"), "{head}");
-    first.send(startup(3 << 16, &[("user", "anonymous"), ("database", "neondb")])).await;
+    first.send(login(&Stage::get().token("alice")).concat()).await;
     let mut raw = first.into_raw();
     raw.until_ready().await;
     assert!(Handshake::default().with(&proxy).await.is_ok());

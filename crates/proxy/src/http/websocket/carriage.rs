@@ -118,21 +118,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carriage<S> {
 
     /// Goes on until there is an end, and what was under way to the client has got there.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        if self.ended.is_none()
-            && let Poll::Ready(end) = self.poll_up(cx)
-        {
-            self.ended = Some(end);
+        if self.ended.is_none() {
+            // First, because what a client sends without end uses up all that a task may do at one time.
+            if let Poll::Ready(end) = self.poll_down(cx) {
+                return Poll::Ready(end);
+            }
+            match self.poll_up(cx) {
+                Poll::Ready(end) => self.ended = Some(end),
+                Poll::Pending if self.pong.is_some() || self.ping == Ping::Due => return self.poll_down(cx),
+                Poll::Pending => return Poll::Pending,
+            }
         }
-        let sent = match self.ended {
-            Some(End::Lost(_)) => Poll::Ready(Ok(())),
+        if !matches!(self.ended, Some(End::Lost(_))) {
             // The frame that is under way has to be whole.
-            Some(_) => self.outgoing.poll_send(cx, &mut self.socket),
-            None => self.poll_down(cx),
-        };
-        match ready!(sent) {
-            Ok(()) => Poll::Ready(self.ended.take().unwrap_or(End::Session)),
-            Err(error) => Poll::Ready(End::Lost(error)),
+            if let Err(error) = ready!(self.outgoing.poll_send(cx, &mut self.socket)) {
+                return Poll::Ready(End::Lost(error));
+            }
         }
+        Poll::Ready(self.ended.take().expect("it has ended"))
     }
 
     /// From the client to the session, until there is an end.
@@ -203,9 +206,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carriage<S> {
     }
 
     /// From the session to the client, until the session is over.
-    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            ready!(self.outgoing.poll_send(cx, &mut self.socket))?;
+            if let Err(error) = ready!(self.outgoing.poll_send(cx, &mut self.socket)) {
+                return Poll::Ready(End::Lost(error));
+            }
             if let Some(payload) = self.pong.take() {
                 self.outgoing.put(OpCode::Control(Control::Pong), &payload);
             } else if self.ping == Ping::Due {
@@ -213,10 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carriage<S> {
                 self.outgoing.put(OpCode::Control(Control::Ping), &[]);
             } else {
                 let mut space = ReadBuf::new(self.outgoing.space());
-                ready!(Pin::new(&mut self.far).poll_read(cx, &mut space))?;
+                // A pipe does not fail, it ends.
+                let _ = ready!(Pin::new(&mut self.far).poll_read(cx, &mut space));
                 let length = space.filled().len();
                 if length == 0 {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(End::Session);
                 }
                 self.outgoing.frame(OpCode::Data(Data::Binary), length);
             }

@@ -1,0 +1,44 @@
+//! What clients are told whose sessions go on.
+
+use std::time::Duration;
+
+use wire::message::{self, Report};
+
+use super::seconds;
+
+/// The SQLSTATE and the words with which Postgres refuses a prepared statement whose result has changed.
+pub(super) const RESULT_CHANGED: (&str, &str) = ("0A000", "cached plan must not change result type");
+
+/// Postgres's own refusal of such a statement.
+pub(crate) fn result_changed() -> Vec<u8> {
+    let mut out = Vec::new();
+    message::error_response(
+        &mut out,
+        &Report {
+            severity: "ERROR",
+            code: RESULT_CHANGED.0,
+            message: RESULT_CHANGED.1,
+            detail: None,
+            hint: None,
+            routine: Some("RevalidateCachedQuery"),
+        },
+    );
+    out
+}
+
+/// Tells a client that it waits for a server.
+pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
+    let mut out = Vec::new();
+    message::notice_response(
+        &mut out,
+        &Report {
+            severity: "NOTICE",
+            code: "00000",
+            message: "no server connection available yet, still waiting in line",
+            detail: Some(&format!("Waited for {}.", seconds(waited))),
+            hint: None,
+            routine: None,
+        },
+    );
+    out
+}
