@@ -3,9 +3,11 @@
 
 .PHONY: demo test test-matrix lint build bench regress driver-suites
 
+# Without Node.js or what npm would fetch, the demo has no application, and everything else.
 demo:
 	@tests/drivers/install.sh postgres
-	cargo run --release -- demo $(DEMO)
+	-@tests/drivers/install.sh demo
+	cargo run --release -- demo --app examples/todos/start $(DEMO)
 
 build:
 	cargo build --workspace --all-targets

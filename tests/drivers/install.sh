@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Installs what the tests run with: Debian packages where they are missing, Python's drivers into
-# .venv, Node.js's into node_modules. `install.sh postgres` stops after Postgres and its psql, which is
-# all that the demo needs. Asks nothing, and does nothing twice.
+# .venv, Node.js's into node_modules. `install.sh postgres` stops after Postgres and its psql, and
+# `install.sh demo` after what the demo's application needs. Asks nothing, and does nothing twice.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 main() {
     install_missing missing_postgres
     [[ ${1:-} != postgres ]] || return 0
-    install_missing missing_for_drivers
+    install_missing missing_node
     check_node
+    install_node_packages ../../examples/todos
+    [[ ${1:-} != demo ]] || return 0
+    install_missing missing_for_drivers
     install_python_drivers
-    install_node_drivers
+    install_node_packages .
 }
 
 install_missing() {
@@ -27,15 +30,18 @@ missing_postgres() {
     runs psql || echo postgresql-client
 }
 
+missing_node() {
+    has node || echo nodejs
+    has npm || echo npm
+}
+
 missing_for_drivers() {
     runs pgbench || echo postgresql
     # Running a source file takes the compiler, which a JRE leaves out.
     { has java && java --list-modules | grep '^jdk.compiler' >/dev/null; } || echo default-jdk-headless
     [[ -e /usr/share/java/postgresql.jar ]] || echo libpostgresql-jdbc-java
+    has chromium || echo chromium
     has curl || echo curl
-    has node || echo nodejs
-    has npm || echo npm
-    runs curl || echo curl
     { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3-venv
 }
 
@@ -62,13 +68,13 @@ install_python_drivers() {
 # Debian 12 has an older one, and this does not replace what is installed.
 check_node() {
     node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major * 100 + +minor < 2019 ? 1 : 0)' ||
-        fail "Node.js $(node --version) is too old for the drivers: please install 20.19 or newer"
+        fail "Node.js $(node --version) is too old: please install 20.19 or newer"
 }
 
 # `npm ci` starts from nothing each time, so it runs only when its list is newer than its work.
-install_node_drivers() {
-    [[ node_modules/.package-lock.json -nt package-lock.json ]] ||
-        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+install_node_packages() {
+    [[ $1/node_modules/.package-lock.json -nt $1/package-lock.json ]] ||
+        (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 }
 
 runs() { "$1" --version >/dev/null 2>&1; }

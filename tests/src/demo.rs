@@ -40,7 +40,11 @@ impl Demo {
 
     /// The command with free ports, and the Postgres that the suite runs with.
     pub fn arguments() -> Vec<OsString> {
-        let mut arguments = ["demo", "--ports", "0"].map(OsString::from).to_vec();
+        Self::arguments_at("0")
+    }
+
+    fn arguments_at(ports: &str) -> Vec<OsString> {
+        let mut arguments = ["demo", "--ports", ports].map(OsString::from).to_vec();
         if let Some(programs) = std::env::var_os("PGUSHER_TEST_PG_BIN") {
             arguments.extend(["--pg-bin".into(), programs]);
         }
@@ -53,15 +57,29 @@ impl Demo {
     /// # Panics
     /// If it ends instead, with all that it said.
     pub fn start(prepare: impl FnOnce(&mut Command, &Path)) -> Self {
+        Self::start_at("0", prepare)
+    }
+
+    /// One with an application, which has to listen at this port.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with_app(port: u16, command: &str) -> Self {
+        Self::start_at(&format!("0,0,0,{port}"), |demo, _| {
+            demo.args(["--app", command]);
+        })
+    }
+
+    fn start_at(ports: &str, prepare: impl FnOnce(&mut Command, &Path)) -> Self {
         let files = Scratch::new("tests").expect("a directory");
         let env_file = files.path().join("env");
         let mut command = Command::new("sh");
-        command.args(["-c", SCRIPT, "sh"]).args(Self::arguments()).arg("--env-file").arg(&env_file);
+        command.args(["-c", SCRIPT, "sh"]).args(Self::arguments_at(ports)).arg("--env-file").arg(&env_file);
         command.env("PGUSHER", binary()).env("XDG_STATE_HOME", files.path());
         prepare(&mut command, files.path());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
         let output = lines(child.stdout.take().expect("a pipe"));
-        let welcome = until(&output, Some(READY));
+        let welcome = until(&output, |line| line == READY);
         assert!(welcome.iter().any(|line| line == READY), "the demo ended: {welcome:#?}");
         Self {
             _lifeline: child.stdin.take().expect("a pipe"),
@@ -77,6 +95,16 @@ impl Demo {
     pub fn lines(&self) -> Vec<(&str, &str)> {
         let lines = self.welcome.windows(2).filter_map(|pair| Some((pair[0].strip_prefix("# ")?, pair[1].as_str())));
         lines.collect()
+    }
+
+    /// Waits for a line with these words, after its welcome or the one before, and returns it.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub fn says(&self, words: &str) -> String {
+        let output = self.output.lock().expect("the output");
+        let mut lines = until(&output, |line| line.contains(words));
+        lines.pop().filter(|line| line.contains(words)).unwrap_or_else(|| panic!("{words:?} was not said: {lines:#?}"))
     }
 
     /// The directory of its env file and its state.
@@ -129,7 +157,7 @@ impl Demo {
     pub fn interrupt(&mut self) -> Option<i32> {
         let sent = Command::new("kill").args(["-s", "INT", &self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
-        until(&self.output.lock().expect("the output"), None);
+        until(&self.output.lock().expect("the output"), |_| false);
         self.child.wait().expect("a child").code()
     }
 }
@@ -144,14 +172,14 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Everything up to this line, or the end of the stream.
-fn until(lines: &Receiver<String>, last: Option<&str>) -> Vec<String> {
+/// Everything up to such a line, or the end of the stream.
+fn until(lines: &Receiver<String>, is_last: impl Fn(&str) -> bool) -> Vec<String> {
     let mut received = Vec::new();
-    while received.last().map(String::as_str) != last || last.is_none() {
+    while !received.last().is_some_and(|line: &String| is_last(line)) {
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => received.push(line),
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => panic!("waited {PATIENCE:?} for {last:?} after {received:#?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("waited {PATIENCE:?} for more than {received:#?}"),
         }
     }
     received

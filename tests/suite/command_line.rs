@@ -215,7 +215,7 @@ fn wrong_usage_is_told_with_the_right_one() {
     for (arguments, words) in [
         (["serv"].as_slice(), "'serve'"),
         (&["serve", "--conf", "x"], "--config"),
-        (&["demo", "--ports", "1,2"], "three ports are expected"),
+        (&["demo", "--ports", "1,2"], "three or four ports are expected"),
         (&["token", "mint"], "--sub <SUBJECT>"),
         (&["token", "mint", "--sub", "a", "--claim", "tenant=acme"], "a string needs its quotes: tenant='\"text\"'"),
         (&["token", "mint", "--sub", "a", "--ttl", "soon"], "'--ttl <DURATION>'"),
@@ -233,7 +233,7 @@ fn help_is_no_error_and_names_what_there_is() {
     for (arguments, words) in [
         (["--help"].as_slice(), ["serve", "demo", "token", "config", "  69  ", "  78  ", "proxy.toml"].as_slice()),
         (&["serve", "--help"], &["--config", "PGUSHER_CONFIG", "proxy.toml", "--set", "SIGTERM"]),
-        (&["demo", "--help"], &["--ports", "6432,6480,6481", "--data", "--pg-bin", "--env-file", "Ctrl-C"]),
+        (&["demo", "--help"], &["--ports", "6432,6480,6481,3000", "--data", "--env-file", "--app", "Ctrl-C"]),
         (&["token", "mint", "--help"], &["--sub", "--role", "--ttl", "15min", "--claim", "NAME=JSON"]),
         (&["token", "explain", "--help"], &["<TOKEN>", "standard input", "--role", "--config"]),
         (&["config", "check", "--help"], &["every error", "--config"]),

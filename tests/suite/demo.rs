@@ -37,7 +37,7 @@ fn paste(line: &str) -> (bool, String) {
 #[test]
 fn the_welcome_has_a_line_for_each_of_the_parts_to_try() {
     let subjects = Demo::shared().lines().into_iter().map(|(comment, _)| comment.split(' ').next().unwrap_or_default());
-    assert_eq!(subjects.collect::<Vec<_>>(), ["Alice", "Bob", "Anonymous", "Alice", "A", "A"]);
+    assert_eq!(subjects.collect::<Vec<_>>(), ["Alice", "Bob", "Alice", "Anonymous", "Alice", "A", "A"]);
 }
 
 #[test]
@@ -52,6 +52,15 @@ fn the_printed_lines_show_each_user_their_own_rows() {
         assert!(succeeded && text.contains(rows), "{text}");
         assert!(shown.iter().all(|row| text.contains(row)), "{text}");
     }
+}
+
+#[test]
+fn the_printed_request_shows_alice_her_rows() {
+    let (succeeded, text) = paste(line(Demo::shared(), "Alice asks by HTTP"));
+    assert!(succeeded, "{text}");
+    let answer: Value = serde_json::from_str(&text).expect("JSON");
+    let owners: Vec<_> = answer["rows"].as_array().expect("rows").iter().map(|row| &row["user_id"]).collect();
+    assert_eq!(owners, ["alice"; 3]);
 }
 
 #[test]
@@ -112,6 +121,27 @@ fn the_issuer_serves_discovery_and_the_keys_it_names() {
     assert_eq!(discovery["issuer"], issuer.as_str());
     let keys = fetch(discovery["jwks_uri"].as_str().expect("a URL"));
     assert_eq!(keys["keys"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_application_has_the_variables_of_the_env_file_and_ends_with_the_demo() {
+    let command =
+        r#"trap 'echo goodbye; exit' TERM; echo "app: $APP_URL $HTTP_URL $DATABASE_URL $ALICE"; sleep 600 & wait"#;
+    let mut demo = Demo::start_with_app(8, command);
+    let told = demo.prints(r#"echo "app: $APP_URL $HTTP_URL $OWNER_URL $ALICE""#);
+    assert_eq!(format!("{}\n", demo.says("app: ")), told);
+    assert!(told.starts_with("app: http://127.0.0.1:8 http://127.0.0.1:"), "{told}");
+
+    // This is also the end of everything that has written to its output: whoever has it open would be waited for.
+    assert_eq!(demo.interrupt(), Some(0));
+}
+
+#[test]
+fn a_demo_outlives_its_application() {
+    let mut demo = Demo::start_with_app(8, "exit 7");
+    demo.says("The application (exit 7) has ended with status 7; the demo goes on.");
+    assert_eq!(demo.prints(&format!("PGPASSWORD=$ALICE {PSQL} {TASKS}")), ALICES);
+    assert_eq!(demo.interrupt(), Some(0));
 }
 
 /// A document by HTTP.

@@ -1,6 +1,7 @@
 //! The end-to-end suite: one binary, so that one Postgres serves all of it. A module a topic.
 
 mod abandoned;
+mod browser;
 mod canary;
 mod cancel;
 mod check;
@@ -19,6 +20,7 @@ mod hostile_session;
 mod http;
 mod init;
 mod isolation;
+mod issuer;
 mod keys;
 mod limits;
 mod login;

@@ -265,8 +265,9 @@ Examples:
 /// `pgusher demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Ports of the Postgres, HTTP and admin listeners (the last two are reserved); 0 picks a free one, alone three
-    #[arg(long, value_name = "PG,HTTP,ADMIN", value_parser = parse::ports, default_value = "6432,6480,6481")]
+    /// Ports of the Postgres, HTTP and admin listeners (the last is reserved) and of the application; 0 picks a free one,
+    /// alone four
+    #[arg(long, value_name = "PG,HTTP,ADMIN,APP", value_parser = parse::ports, default_value = "6432,6480,6481,3000")]
     pub ports: Ports,
     /// Keep the database in this directory and use it again at the next start
     #[arg(long, value_name = "DIR")]
@@ -277,9 +278,13 @@ pub struct DemoArgs {
     /// Write shell assignments (PGHOST, PGPORT, ALICE, BOB …) to this file when ready; removed at the end
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
+    /// Run an application with it, by /bin/sh, as in `--app examples/todos/start`: it finds the same assignments in its
+    /// environment, has to serve APP_URL, and is ended with the demo
+    #[arg(long, value_name = "COMMAND")]
+    pub app: Option<String>,
 }
 
-/// The three ports of `demo`; 0 stands for any free one.
+/// The ports of `demo`; 0 stands for any free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
     /// Where clients connect with the Postgres protocol.
@@ -288,6 +293,8 @@ pub struct Ports {
     pub http: u16,
     /// The admin listener.
     pub admin: u16,
+    /// The application of `--app`, whose pages may ask the HTTP listener.
+    pub app: u16,
 }
 
 /// `pgusher token mint`

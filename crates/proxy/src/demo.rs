@@ -11,14 +11,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::cli::{DemoArgs, MintArgs};
+use crate::cli::{DemoArgs, MintArgs, Ports};
 use crate::config::{Config, Overrides};
 use crate::listener::Listener;
 use crate::proxy::Stop;
-use crate::serve;
+use crate::serve::{self, Sockets};
 
 mod account;
 mod announce;
+mod app;
 mod configuration;
 pub mod database;
 mod env_file;
@@ -36,7 +37,8 @@ pub mod token;
 pub use error::Error;
 
 use announce::Facts;
-use configuration::MAX_CONNECTIONS;
+use app::App;
+use configuration::{Addresses, MAX_CONNECTIONS};
 use env_file::EnvFile;
 use error::failed_to;
 use home::Home;
@@ -59,20 +61,23 @@ pub async fn run(args: &DemoArgs) -> Result<(), Error> {
     serve::stop_on_signals(stop.clone()).map_err(failed_to("wait for signals"))?;
     let env_file = args.env_file.as_deref().map(EnvFile::claim).transpose();
     let env_file = env_file.map_err(failed_to("use the env file"))?;
-    perform(args, async |facts, listener| {
+    perform(args, async |facts, sockets| {
         let (config, warnings) = Config::load(&facts.config, &Overrides::of_process(&[]))?;
         for warning in warnings {
             warn!("{warning}");
         }
-        let mut announced = Ok(None);
+        let mut opened = Ok(Opened::default());
         let on_ready = || {
-            announced = announce(facts, env_file.as_ref());
-            if announced.is_err() {
+            opened = open(facts, env_file.as_ref(), args.app.as_deref());
+            if opened.is_err() {
                 stop.gently.cancel();
             }
         };
-        serve::run(config, vec![listener], stop.clone(), on_ready).await?;
-        announced.map(drop)
+        let served = serve::run(config, sockets, stop.clone(), on_ready).await;
+        if let Some(app) = opened?.app {
+            app.stop().await;
+        }
+        Ok(served?)
     })
     .await
 }
@@ -94,20 +99,20 @@ pub fn mint(args: &MintArgs) -> Result<String, Error> {
     Ok(minter.mint(&wish)?)
 }
 
-/// Starts everything but the proxy, runs `proxy` with its socket, and ends everything.
-async fn perform(args: &DemoArgs, proxy: impl AsyncFnOnce(&Facts, Listener) -> Result<(), Error>) -> Result<(), Error> {
+/// Starts everything but the proxy, runs `proxy` with its sockets, and ends everything.
+async fn perform(args: &DemoArgs, proxy: impl AsyncFnOnce(&Facts, Sockets) -> Result<(), Error>) -> Result<(), Error> {
     let programs = Programs::find(args.pg_bin.as_deref())?;
-    let (listener, address) = listen(args.ports.postgres).await?;
+    let (sockets, addresses) = listen(args.ports).await?;
     let home = args.data.as_deref().map_or_else(Home::temporary, Home::kept)?;
     let minter = minter(&home)?;
-    let issuer = Issuer::start(0, vec![minter.key().public().clone()]).await;
+    let issuer = Issuer::with_login(0, minter.clone()).await;
     let issuer = issuer.map_err(failed_to("start the issuer"))?;
     let minter = minter.at(issuer.url());
     let postgres = start_postgres(&programs, &home, args.data.is_some()).await?;
 
     let outcome = async {
-        let facts = stage::set(&home, &postgres, &issuer, &minter, address).await?;
-        proxy(&facts, listener).await
+        let facts = stage::set(&home, &postgres, &issuer, &minter, addresses, args.app.is_some()).await?;
+        proxy(&facts, sockets).await
     };
     let outcome = outcome.await;
     // In this order whatever happened: the home can only be removed when nobody writes in it.
@@ -116,11 +121,20 @@ async fn perform(args: &DemoArgs, proxy: impl AsyncFnOnce(&Facts, Listener) -> R
     Ok(stopped?)
 }
 
-async fn listen(port: u16) -> Result<(Listener, SocketAddr), Error> {
+async fn listen(ports: Ports) -> Result<(Sockets, Addresses), Error> {
+    let (postgres, at_postgres) = listen_on(ports.postgres).await?;
+    let (http, at_http) = listen_on(ports.http).await?;
+    // The application's is its own to open, if there is one.
+    let app = if ports.app == 0 { listen_on(0).await?.1 } else { (Ipv4Addr::LOCALHOST, ports.app).into() };
+    let sockets = Sockets { postgres: vec![Listener::Tcp(postgres)], http: vec![http] };
+    Ok((sockets, Addresses { postgres: at_postgres, http: at_http, app }))
+}
+
+async fn listen_on(port: u16) -> Result<(TcpListener, SocketAddr), Error> {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let bound = TcpListener::bind(wanted).await;
     bound
-        .and_then(|socket| socket.local_addr().map(|address| (Listener::Tcp(socket), address)))
+        .and_then(|socket| socket.local_addr().map(|address| (socket, address)))
         .map_err(|source| Error::Port { address: wanted, source })
 }
 
@@ -143,8 +157,16 @@ async fn start_postgres(programs: &Programs, home: &Home, keep: bool) -> Result<
     Ok(Postgres::start(programs, &home.path("postgres"), &options).await?)
 }
 
-/// Tells the user on the terminal, scripts by the env file, and `token mint` where to find the key.
-fn announce(facts: &Facts, env_file: Option<&EnvFile>) -> Result<Option<Announcement>, Error> {
+/// What there is while a demo can be used.
+#[derive(Default)]
+struct Opened {
+    _announcement: Option<Announcement>,
+    app: Option<App>,
+}
+
+/// Tells the user on the terminal, scripts by the env file, and `token mint` where to find the key; then the application
+/// may come.
+fn open(facts: &Facts, env_file: Option<&EnvFile>, app: Option<&str>) -> Result<Opened, Error> {
     // Without it `token mint` needs --config, and everything else works.
     let announcement = Announcement::publish(&facts.config).ok();
     if let Some(file) = env_file {
@@ -152,7 +174,8 @@ fn announce(facts: &Facts, env_file: Option<&EnvFile>) -> Result<Option<Announce
     }
     let welcome = facts.welcome();
     io::stdout().write_all(welcome.as_bytes()).map_err(failed_to("write to the terminal"))?;
-    Ok(announcement)
+    let app = app.map(|command| App::start(command, facts.variables())).transpose();
+    Ok(Opened { _announcement: announcement, app: app.map_err(failed_to("run the application"))? })
 }
 
 #[cfg(test)]
@@ -160,12 +183,11 @@ mod tests {
     use tokio_postgres::NoTls;
 
     use super::*;
-    use crate::cli::Ports;
 
     #[tokio::test]
     async fn the_stage_is_set_when_the_proxy_starts_and_cleared_when_it_ends() {
-        let ports = Ports { postgres: 0, http: 0, admin: 0 };
-        let args = DemoArgs { ports, data: None, pg_bin: None, env_file: None };
+        let ports = Ports { postgres: 0, http: 0, admin: 0, app: 0 };
+        let args = DemoArgs { ports, data: None, pg_bin: None, env_file: None, app: None };
         let mut seen = None;
 
         let performance = perform(&args, async |facts, _| {
@@ -185,8 +207,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_said_with_the_way_out() {
-        let (_taken, address) = listen(0).await.unwrap();
-        let error = listen(address.port()).await.unwrap_err();
+        let (_taken, address) = listen_on(0).await.unwrap();
+        let error = listen_on(address.port()).await.unwrap_err();
         assert!(error.to_string().contains("--ports"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }

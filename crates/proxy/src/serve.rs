@@ -58,20 +58,25 @@ pub enum StartError {
     Worker(#[source] std::io::Error),
 }
 
+/// Where clients come in.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// With Postgres's protocol.
+    pub postgres: Vec<Listener>,
+    /// By HTTP.
+    pub http: Vec<TcpListener>,
+}
+
 /// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most. Calls `on_ready` when
 /// clients are let in; never if it could not start, or was told to stop before.
 ///
 /// # Errors
 /// [`StartError`], if it could not start.
-pub async fn run(
-    config: Config,
-    listeners: Vec<Listener>,
-    stop: Stop,
-    on_ready: impl FnOnce(),
-) -> Result<(), StartError> {
+pub async fn run(config: Config, sockets: Sockets, stop: Stop, on_ready: impl FnOnce()) -> Result<(), StartError> {
     let (grace, runtime) = (config.session.shutdown_grace, config.runtime.clone());
-    let admin = bind(&config.listen.admin, "metrics").await?;
-    let http = bind(&config.listen.http, "HTTP").await?;
+    let admin = bind(&config.listen.admin).await?;
+    log_addresses(&admin, "metrics");
+    log_addresses(&sockets.http, "HTTP");
     let (proxy, renewal) = Proxy::new(config, stop);
     let proxy = Arc::new(proxy);
     let mut background = JoinSet::new();
@@ -85,7 +90,7 @@ pub async fn run(
         () = proxy.stop.gently.cancelled() => return Ok(()),
     }
     let workers = Arc::new(Workers::start(runtime.worker_threads).map_err(StartError::Worker)?);
-    let server = (!http.is_empty()).then(|| http::Server::start(&proxy, runtime.http_threads)).transpose();
+    let server = (!sockets.http.is_empty()).then(|| http::Server::start(&proxy, runtime.http_threads)).transpose();
     let server = server.map_err(StartError::Worker)?.map(Arc::new);
     warm(&proxy);
     background.spawn(proxy.pools.clone().maintain());
@@ -97,11 +102,11 @@ pub async fn run(
         background.spawn(admin::run(listener, proxy.clone()));
     }
     let mut accepting = JoinSet::new();
-    for listener in listeners {
+    for listener in sockets.postgres {
         info!(address = %listener.address(), "listening");
         accepting.spawn(listener.run(proxy.clone(), workers.clone()));
     }
-    for (listener, server) in http.into_iter().zip(server.iter().cycle().cloned()) {
+    for (listener, server) in sockets.http.into_iter().zip(server.iter().cycle().cloned()) {
         accepting.spawn(async move { server.run(listener).await });
     }
     on_ready();
@@ -139,16 +144,24 @@ pub fn stop_on_signals(stop: Stop) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn bind(addresses: &[SocketAddr], purpose: &str) -> Result<Vec<TcpListener>, StartError> {
+/// Listens at each of these addresses.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|cause| StartError::Listen { address: *address, cause })?;
-        // A port of 0 is the system's to choose.
-        info!(address = %listener.local_addr().unwrap_or(*address), "{purpose}");
-        listeners.push(listener);
+        listeners.push(listener.map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     Ok(listeners)
+}
+
+/// A port of 0 was the system's to choose.
+fn log_addresses(listeners: &[TcpListener], purpose: &str) {
+    for address in listeners.iter().flat_map(TcpListener::local_addr) {
+        info!(%address, "{purpose}");
+    }
 }
 
 async fn drain(proxy: &Proxy, finished: impl AsyncFn(), grace: Duration) {

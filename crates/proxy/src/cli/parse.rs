@@ -4,21 +4,19 @@ use serde_json::Value;
 
 use super::{Ports, TableName};
 
-/// `6432,6480,6481`, or `0` for three free ones.
+/// The port of an application, where none is named.
+const APP_PORT: u16 = 3000;
+
+/// `6432,6480,6481,3000`, of which the last may be left out, or `0` for free ones.
 pub(super) fn ports(text: &str) -> Result<Ports, String> {
-    let mut ports = [0; 3];
-    let words: Vec<_> = text.split(',').collect();
-    if words == ["0"] {
-        return Ok(Ports { postgres: 0, http: 0, admin: 0 });
+    let port = |word: &str| word.trim().parse().map_err(|_| format!("{word:?} is not a port (0 to 65535)"));
+    let ports = text.split(',').map(port).collect::<Result<Vec<_>, _>>()?;
+    match ports[..] {
+        [0] => Ok(Ports { postgres: 0, http: 0, admin: 0, app: 0 }),
+        [postgres, http, admin] => Ok(Ports { postgres, http, admin, app: APP_PORT }),
+        [postgres, http, admin, app] => Ok(Ports { postgres, http, admin, app }),
+        _ => Err("three or four ports are expected, separated by commas, or 0 alone for free ones".into()),
     }
-    if words.len() != ports.len() {
-        return Err("three ports are expected, separated by commas, or 0 alone for free ones".into());
-    }
-    for (port, word) in ports.iter_mut().zip(words) {
-        *port = word.trim().parse().map_err(|_| format!("{word:?} is not a port (0 to 65535)"))?;
-    }
-    let [postgres, http, admin] = ports;
-    Ok(Ports { postgres, http, admin })
 }
 
 /// `name=JSON`
@@ -82,15 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_zero_stands_for_three_free_ports() {
-        assert_eq!(ports("0"), ports("0,0,0"));
+    fn one_zero_stands_for_four_free_ports() {
+        assert_eq!(ports("0"), ports("0,0,0,0"));
     }
 
     #[test]
-    fn three_ports_are_needed() {
-        assert_eq!(ports("6432,0,6481"), Ok(Ports { postgres: 6432, http: 0, admin: 6481 }));
+    fn three_ports_are_needed_and_a_fourth_is_the_applications() {
+        assert_eq!(ports("6432,0,6481"), Ok(Ports { postgres: 6432, http: 0, admin: 6481, app: 3000 }));
+        assert_eq!(ports("6432, 0, 6481, 8080"), Ok(Ports { postgres: 6432, http: 0, admin: 6481, app: 8080 }));
         assert!(ports("6432").is_err());
-        assert!(ports("1,2,3,4").is_err());
+        assert!(ports("1,2,3,4,5").is_err());
         assert!(ports("1,2,65536").is_err());
     }
 

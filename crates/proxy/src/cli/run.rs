@@ -23,6 +23,7 @@ use crate::check::Hindrance;
 use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::listener::Listener;
 use crate::proxy::Stop;
+use crate::serve::Sockets;
 use crate::{check, demo, serve, setup};
 
 pub(super) fn execute(command: &Command) -> Result<(), Failure> {
@@ -49,12 +50,12 @@ fn serve_until_stopped(args: &ConfigArgs) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let stop = Stop::default();
         serve::stop_on_signals(stop.clone()).map_err(failed_to("wait for signals"))?;
-        let mut listeners = Vec::new();
+        let mut sockets = Sockets { http: serve::bind(&config.listen.http).await?, ..Sockets::default() };
         for address in &config.listen.postgres {
             let listener = Listener::bind(address).await;
-            listeners.push(listener.map_err(failed_to(format!("listen on {address}")))?);
+            sockets.postgres.push(listener.map_err(failed_to(format!("listen on {address}")))?);
         }
-        Ok(serve::run(config, listeners, stop, || ()).await?)
+        Ok(serve::run(config, sockets, stop, || ()).await?)
     })
 }
 

@@ -20,6 +20,17 @@ pub(super) const CLAIMS_SECRET: &str = "claims.secret";
 /// The roles that clients may get.
 pub(super) const ROLES: [&str; 2] = [ROLE, ANONYMOUS];
 
+/// Where everything that a client talks to is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    /// The proxy, by Postgres's protocol.
+    pub(super) postgres: SocketAddr,
+    /// The proxy, by HTTP.
+    pub(super) http: SocketAddr,
+    /// The application, if there is one.
+    pub(super) app: SocketAddr,
+}
+
 /// The login role that reaches `role`.
 pub(super) fn login(role: &str) -> String {
     format!("pgusher_{role}")
@@ -31,13 +42,14 @@ pub(super) fn password_file(role: &str) -> String {
 }
 
 /// The text of the file.
-pub(super) fn proxy_toml(listen: SocketAddr, postgres: &Postgres, issuer: &Issuer) -> String {
+pub(super) fn proxy_toml(addresses: &Addresses, postgres: &Postgres, issuer: &Issuer) -> String {
     let roles = ROLES.map(role_table).concat();
     format!(
         r#"# Written by `pgusher demo`; every start writes it anew.
 
 [listen]
 postgres = ["{listen}"]
+http = ["{http}"]
 
 [upstream]
 host = {host}
@@ -59,6 +71,12 @@ role_claim = "$.role"
 [anonymous]
 role = "{ANONYMOUS}"
 
+# The pages of an application on this machine may ask over HTTP.
+[http]
+cors_origins = ["http://{app}", "http://localhost:{app_port}"]
+default_role = "{ROLE}"
+default_database = "{DATABASE}"
+
 [pool]
 default_pool_size = {POOL_SIZE}
 
@@ -69,6 +87,10 @@ allow = [
     "function-ends-sessions", "function-makes-large-objects", "function-shows-statements", "language-usable",
 ]
 "#,
+        listen = addresses.postgres,
+        http = addresses.http,
+        app = addresses.app,
+        app_port = addresses.app.port(),
         host = toml::Value::from(postgres.sockets().display().to_string()),
         port = postgres.port(),
         issuer = issuer.url(),

@@ -1,17 +1,33 @@
-//! A development issuer: an HTTP server on a loopback port with an OpenID discovery document and a JSON Web Key Set. It
-//! has no login and no token endpoint; who holds its key signs.
+//! A development issuer: an HTTP server on a loopback port with an OpenID discovery document and a JSON Web Key Set. Who
+//! holds its key signs; given a key to sign with, it is an OpenID provider, whose login asks for a name and nothing else.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::State;
+use axum::http::{HeaderValue, Method, header, request};
 use axum::routing::get;
 use axum::{Json, Router};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use url::Url;
+
+use super::token::Minter;
+
+mod authorization;
+mod codes;
+mod login;
+mod page;
+mod parameters;
+
+use login::Login;
+
+/// The `client_id` of the one application that logs people in here. It is public: it has no secret.
+pub const CLIENT: &str = "todos";
 
 /// A running issuer. It stops when dropped.
 #[derive(Debug)]
@@ -23,6 +39,7 @@ pub struct Issuer {
 /// What it serves.
 #[derive(Debug)]
 struct Documents {
+    discovery: Value,
     url: String,
     keys: RwLock<JwkSet>,
 }
@@ -31,12 +48,28 @@ impl Issuer {
     /// Starts on `port` of 127.0.0.1 (0: any free one) and publishes `keys`.
     pub async fn start(port: u16, keys: Vec<Jwk>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let documents = Arc::new(Documents { url: url(listener.local_addr()?), keys: RwLock::new(JwkSet { keys }) });
+        let url = url(listener.local_addr()?);
+        let documents = Arc::new(Documents { discovery: discovery(&url), url, keys: RwLock::new(JwkSet { keys }) });
+        Ok(Self::serve(listener, documents.clone(), published(documents)))
+    }
+
+    /// The same with a login: it publishes the minter's key, and signs with it for whoever a browser says it is.
+    pub async fn with_login(port: u16, minter: Minter) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let url = url(listener.local_addr()?);
+        let mut discovery = discovery(&url);
+        login::describe(&url, &mut discovery);
+        let keys = RwLock::new(JwkSet { keys: vec![minter.key().public().clone()] });
+        let login = login::routes(Login::new(&url, minter), pages_of_this_machine());
+        let documents = Arc::new(Documents { discovery, url, keys });
+        Ok(Self::serve(listener, documents.clone(), published(documents).merge(login)))
+    }
+
+    fn serve(listener: TcpListener, documents: Arc<Documents>, routes: Router) -> Self {
         let stop = CancellationToken::new();
-        let server =
-            axum::serve(listener, router(documents.clone())).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::spawn(server.into_future());
-        Ok(Self { documents, _stop: stop.drop_guard() })
+        Self { documents, _stop: stop.drop_guard() }
     }
 
     /// Its identifier, the `iss` of its tokens, to the letter: `http://127.0.0.1:<port>`.
@@ -46,7 +79,7 @@ impl Issuer {
 
     /// Where its keys are.
     pub fn jwks_url(&self) -> String {
-        self.documents.jwks_url()
+        jwks_url(self.url())
     }
 
     /// Publishes these keys from now on, in place of those before.
@@ -56,28 +89,53 @@ impl Issuer {
     }
 }
 
-impl Documents {
-    fn jwks_url(&self) -> String {
-        format!("{}/.well-known/jwks.json", self.url)
-    }
-}
-
 fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn router(documents: Arc<Documents>) -> Router {
+fn jwks_url(issuer: &str) -> String {
+    format!("{issuer}/.well-known/jwks.json")
+}
+
+fn discovery(issuer: &str) -> Value {
+    json!({"issuer": issuer, "jwks_uri": jwks_url(issuer)})
+}
+
+fn published(documents: Arc<Documents>) -> Router {
     Router::new()
-        .route("/.well-known/openid-configuration", get(discovery))
-        .route("/.well-known/jwks.json", get(keys))
+        .route("/.well-known/openid-configuration", get(tell_discovery))
+        .route("/.well-known/jwks.json", get(tell_keys))
+        .layer(pages_of_this_machine())
         .with_state(documents)
 }
 
-async fn discovery(State(documents): State<Arc<Documents>>) -> Json<Value> {
-    Json(json!({"issuer": documents.url, "jwks_uri": documents.jwks_url()}))
+/// Pages that this machine serves to itself may ask; nobody else's may.
+fn pages_of_this_machine() -> CorsLayer {
+    let ours = |origin: &HeaderValue, _: &request::Parts| {
+        origin.to_str().ok().and_then(|text| Url::parse(text).ok()).is_some_and(|url| is_of_this_machine(&url))
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(ours))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE])
 }
 
-async fn keys(State(documents): State<Arc<Documents>>) -> Json<JwkSet> {
+/// Whether a URL is one of a server on this machine, by HTTP.
+fn is_of_this_machine(url: &Url) -> bool {
+    let here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    here && matches!(url.scheme(), "http" | "https")
+}
+
+async fn tell_discovery(State(documents): State<Arc<Documents>>) -> Json<Value> {
+    Json(documents.discovery.clone())
+}
+
+async fn tell_keys(State(documents): State<Arc<Documents>>) -> Json<JwkSet> {
     let published = documents.keys.read();
     Json(published.unwrap_or_else(PoisonError::into_inner).clone())
 }
@@ -90,15 +148,20 @@ mod tests {
     use super::*;
     use crate::demo::keys::SigningKey;
 
-    async fn fetch(issuer: &Issuer, path: &str) -> Value {
+    /// The head and the body of an answer to a page of `origin`.
+    async fn ask(issuer: &Issuer, path: &str, origin: &str) -> (String, Value) {
         let host = issuer.url().strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).await.unwrap();
-        let (_, body) = response.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap()
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), serde_json::from_str(body).unwrap())
+    }
+
+    async fn fetch(issuer: &Issuer, path: &str) -> Value {
+        ask(issuer, path, "http://localhost:3000").await.1
     }
 
     fn key() -> Jwk {
@@ -121,5 +184,23 @@ mod tests {
         issuer.publish(vec![new.clone()]);
 
         assert_eq!(fetch(&issuer, "/.well-known/jwks.json").await, json!({"keys": [new]}));
+    }
+
+    #[tokio::test]
+    async fn pages_of_this_machine_may_ask_and_no_others() {
+        let issuer = Issuer::start(0, Vec::new()).await.unwrap();
+        for (origin, allowed) in [
+            ("http://127.0.0.1:3000", true),
+            ("http://localhost:3000", true),
+            ("http://[::1]:3000", true),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("https://example.com", false),
+            ("null", false),
+        ] {
+            let (head, _) = ask(&issuer, "/.well-known/jwks.json", origin).await;
+            assert_eq!(head.contains(&format!("access-control-allow-origin: {origin}")), allowed, "{head}");
+            assert_eq!(head.contains("access-control-allow-origin"), allowed, "{head}");
+        }
     }
 }

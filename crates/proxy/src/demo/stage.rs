@@ -2,12 +2,11 @@
 //! tokens that the user is shown.
 
 use std::env;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::ISSUER;
 use super::announce::Facts;
-use super::configuration::proxy_toml;
+use super::configuration::{Addresses, proxy_toml};
 use super::database::{self, DATABASE, OWNER};
 use super::error::{Error, failed_to};
 use super::home::{Home, write_private};
@@ -26,20 +25,22 @@ pub(super) async fn set(
     postgres: &Postgres,
     issuer: &Issuer,
     minter: &Minter,
-    proxy: SocketAddr,
+    addresses: Addresses,
+    has_app: bool,
 ) -> Result<Facts, Error> {
     let secrets = Secrets::read_or_make(home).map_err(failed_to("write the demo's secrets"))?;
     database::set_up(postgres, &secrets.owner, &secrets.claims, &secrets.served()).await?;
 
     let config = home.path("proxy.toml");
-    write_private(&config, &proxy_toml(proxy, postgres, issuer))
+    write_private(&config, &proxy_toml(&addresses, postgres, issuer))
         .and_then(|()| minter.save(&home.path(ISSUER)))
         .map_err(failed_to("write the demo's configuration"))?;
 
     let [alice, bob, expired, forged] = tokens(minter)?;
     let owner_url = format!("postgres://{OWNER}:{}@127.0.0.1:{}/{DATABASE}", secrets.owner, postgres.port());
     Ok(Facts {
-        proxy,
+        addresses,
+        has_app,
         kid: sql::kid(&secrets.claims),
         alice,
         bob,

@@ -23,6 +23,7 @@ pub const AUDIENCE: &str = "pgusher-demo";
 const ALGORITHM: Algorithm = Algorithm::ES256;
 
 /// Signs the demo's tokens.
+#[derive(Clone)]
 pub struct Minter {
     issuer: String,
     key: SigningKey,
