@@ -110,7 +110,8 @@ async fn enter(proxy: &Proxy, caller: Caller, asked: &mut Asked) -> Result<Entra
     let private = caller.is_private(proxy.allows_local_clear_text());
     if proxy.passthrough.has(&asked.request.role) {
         let password = asked.take_password().unwrap_or_default();
-        let admitted = passthrough::log_in_with(password, private, &asked.request, proxy).await?;
+        // A login to a server is large, and would make every request as large.
+        let admitted = Box::pin(passthrough::log_in_with(password, private, &asked.request, proxy)).await?;
         return Ok(Entrant::Direct(admitted));
     }
     let token = asked.take_token().unwrap_or_default();
