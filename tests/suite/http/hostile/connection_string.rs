@@ -85,7 +85,7 @@ async fn nothing_begins_a_line_of_the_log() {
         let log = proxy.log();
         assert!(log.iter().any(|line| line.contains("injected line")), "{log:?}");
         let begun = |line: &&String| line.starts_with("injected") || line.chars().any(char::is_control);
-        assert_eq!(log.iter().find(begun), None);
+        assert_eq!(log.iter().find(begun), None, "{log:#?}");
         if format == "json" {
             log.iter().for_each(|line| drop(serde_json::from_str::<Value>(line).expect(line)));
         }
