@@ -67,7 +67,9 @@ impl Proxy {
 
     /// Where it listens for HTTP, without a path; by TLS its name is `localhost`.
     pub fn http_address(&self) -> String {
-        let find = |line: &String| line.contains("\"HTTP\"").then(|| address_in(line)).flatten();
+        // In either format of the log.
+        let is_meant = |line: &str| line.contains("\"HTTP\"") || line.contains(" HTTP address=");
+        let find = |line: &String| is_meant(line).then(|| address_in(line)).flatten();
         self.log().iter().find_map(find).expect("it listens for HTTP")
     }
 
@@ -147,6 +149,16 @@ impl Proxy {
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
+    }
+
+    /// What it has resident at the moment, in bytes (`VmRSS`, proc(5)).
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let now = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
+        now.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// Sends it a signal by name, such as `TERM`.

@@ -10,13 +10,6 @@ const SEATS: usize = 16;
 
 const SSL: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// What the proxy has resident at the moment, in bytes (`VmRSS`, proc(5)).
-fn memory(proxy: &Proxy) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).expect("it runs");
-    let now = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
-    now.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
-
 /// Connects, goes on to a point of a connection's life, and leaves there: with a goodbye of TCP's, or with a reset.
 async fn come_and_go(proxy: &Proxy, random: &mut Random) {
     let stage = Stage::get();
@@ -60,7 +53,7 @@ async fn after_two_thousand_clients_that_left_anywhere_all_seats_are_free_and_me
     for _ in 0..200 {
         come_and_go(&proxy, &mut random).await;
     }
-    let before = memory(&proxy);
+    let before = proxy.memory();
     for _ in 0..1_800 {
         come_and_go(&proxy, &mut random).await;
     }
@@ -73,5 +66,5 @@ async fn after_two_thousand_clients_that_left_anywhere_all_seats_are_free_and_me
         inside.push(client);
     }
     assert_eq!(proxy.refused(&token).await.code(), &SqlState::TOO_MANY_CONNECTIONS);
-    assert!(memory(&proxy).saturating_sub(before) < 16 << 20);
+    assert!(proxy.memory().saturating_sub(before) < 16 << 20);
 }

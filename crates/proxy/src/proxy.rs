@@ -140,7 +140,10 @@ fn log_server(event: Event<'_>) {
             }
         }
         Happened::Settled { mode } => info!(database, role, mode, "claims mode \"auto\": the database has decided"),
-        Happened::Failed(error) => warn!(database, role, %error, "no server connection"),
+        Happened::Failed(error) => {
+            // A string, because the log escapes those: Postgres quotes the database's name, which is the client's to write.
+            warn!(database, role, error = error.to_string(), "no server connection");
+        }
         Happened::Lost { pid } => info!(database, role, backend = pid, "an idle server connection ended"),
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::header::{self, HeaderValue};
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, Service as _, service_fn};
@@ -22,6 +23,7 @@ use wire::stream::Stream;
 use super::Service;
 use super::caller::Carrier;
 use super::paced::Paced;
+use super::watched::{Watch, Watched};
 use super::websocket::Upgrades;
 
 /// Bytes that the head of a request may have: a token, and another in the connection string, each with its escapes.
@@ -55,11 +57,12 @@ pub(super) async fn serve(socket: std::net::TcpStream, peer: SocketAddr, service
     let stopped = service.proxy.stop.gently.clone();
     let at_once = service.proxy.stop.at_once.clone();
     let upgrades = Upgrades::default();
-    let answering = answering(carrier, upgrades.clone(), &service);
+    let watch = Watch::new();
+    let answering = answering(carrier, upgrades.clone(), watch.clone(), &service);
     let serving = async {
         let ended = match version {
             Version::Http1 => serve_http1(stream, answering, &service, stopped.cancelled_owned()).await,
-            Version::Http2 => serve_http2(stream, answering, &service, stopped.cancelled_owned()).await,
+            Version::Http2 => serve_http2(stream, answering, watch, &service, stopped.cancelled_owned()).await,
         };
         if let Err(error) = ended {
             debug!(%peer, %error, "an HTTP connection failed");
@@ -106,6 +109,7 @@ async fn serve_http1(
 async fn serve_http2(
     stream: Stream,
     answering: impl Answering,
+    watch: Watch,
     service: &Service,
     stopped: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
@@ -114,11 +118,19 @@ async fn serve_http2(
     http.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD as u32);
     http.keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
     let mut connection = pin!(http.serve_connection(io, answering));
+    let mut idle = watch.idle();
+    drop(watch);
     tokio::select! {
         ended = &mut connection => return ended,
-        () = stopped => connection.as_mut().graceful_shutdown(),
+        () = stopped => {}
+        () = idle.lasts(service.config.header_timeout) => {}
     }
-    connection.await
+    connection.as_mut().graceful_shutdown();
+    // It may have to be told where it has not even begun to speak, or takes nothing of what it asked for.
+    tokio::select! {
+        ended = &mut connection => ended,
+        () = idle.lasts(service.config.write_timeout) => Ok(()),
+    }
 }
 
 /// What answers the requests of a connection.
@@ -127,11 +139,25 @@ trait Answering: HttpService<Incoming, ResBody = Body, Error = Infallible, Futur
 impl<T: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>> Answering for T {}
 
 /// Every request of a connection is answered by the routes, which are told what carries it.
-fn answering(carrier: Carrier, upgrades: Upgrades, service: &Service) -> impl Answering + use<> {
+fn answering(carrier: Carrier, upgrades: Upgrades, watch: Watch, service: &Service) -> impl Answering + use<> {
     let routes = TowerToHyperService::new(service.routes.clone());
     service_fn(move |mut request: Request<Incoming>| {
+        // Such a request may have had a Content-Length too, of which hyper says nothing. Who is in front may have gone by
+        // that, and what comes next would be another's (RFC 9112, section 6.3).
+        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let working = (request.version() == axum::http::Version::HTTP_2).then(|| (watch.clone(), watch.work()));
         request.extensions_mut().insert(carrier);
         request.extensions_mut().insert(upgrades.clone());
-        routes.call(request)
+        let answered = routes.call(request);
+        async move {
+            let mut response: Response<Body> = answered.await?;
+            if is_last {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(match working {
+                Some((watch, working)) => response.map(|body| Body::new(Watched::new(body, watch, working))),
+                None => response,
+            })
+        }
     })
 }

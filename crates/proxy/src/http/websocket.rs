@@ -80,7 +80,7 @@ pub(super) fn answer(service: &Arc<Service>, mut request: Request) -> Response {
     let login = match paced.and_then(|()| service.proxy.admission.login()) {
         Ok(login) => login,
         Err(error) => {
-            warn!(id, peer = %caller.address.ip(), reason = %error, "connection refused");
+            warn!(id, peer = %caller.address.ip(), reason = error.to_string(), "connection refused");
             return Failure::from(error).answer(false, service.proxy.limits.auth_error_detail, id);
         }
     };
