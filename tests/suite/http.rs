@@ -1,6 +1,7 @@
 //! `POST /sql`, as plain clients have it, and WebSockets.
 
 mod answers;
+mod http2;
 mod identity;
 mod limits;
 mod passwords;

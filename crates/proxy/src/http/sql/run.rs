@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use http_body_util::{BodyExt, Full};
+use tokio::sync::OwnedSemaphorePermit;
 use wire::stream::tunnel;
 
 use super::Admitted;
@@ -53,7 +55,15 @@ pub(super) async fn run(service: &Service, admitted: Admitted, entrant: Entrant)
     }
     outcome.unwrap_or(Ok(())).map_err(Failure::Database)?;
     let echo = if matches!(admitted.work, Work::Batch(_)) { admitted.asked.echo } else { HeaderMap::new() };
-    Ok((echo, [(header::CONTENT_TYPE, "application/json")], out).into_response())
+    Ok((echo, [(header::CONTENT_TYPE, "application/json")], document(out, admitted.place)).into_response())
+}
+
+/// A document, which counts as a request until it is taken: of so many there is room.
+fn document(out: Vec<u8>, place: OwnedSemaphorePermit) -> Body {
+    Body::new(Full::<Bytes>::from(out).map_err(move |never: Infallible| {
+        let _held = &place;
+        never
+    }))
 }
 
 fn is_outdated(error: &SqlError) -> bool {
