@@ -66,8 +66,10 @@ fn document(out: Vec<u8>, place: OwnedSemaphorePermit) -> Body {
     }))
 }
 
+/// Whether Postgres says so of what it was asked to run, and not of what that has run in turn: a procedure may have
+/// committed before.
 fn is_outdated(error: &SqlError) -> bool {
-    (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
+    error.context.is_none() && (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
 }
 
 /// Starts a session that works for the request.
