@@ -2,6 +2,7 @@
 
 mod answers;
 mod hostile;
+mod http2;
 mod identity;
 mod limits;
 mod passwords;

@@ -30,7 +30,7 @@ pub(crate) mod rate;
 mod route;
 mod shares;
 pub(crate) mod sql;
-mod watched;
+mod underway;
 mod websocket;
 
 use rate::Rates;

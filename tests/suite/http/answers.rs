@@ -122,6 +122,26 @@ async fn a_table_that_is_altered_is_no_concern_of_who_asks() {
 }
 
 #[tokio::test]
+async fn what_has_committed_and_then_finds_a_table_altered_is_not_done_again() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let superuser = stage.superuser().await;
+    let script = "CREATE SCHEMA deeds; CREATE TABLE deeds.done (n int); CREATE TABLE deeds.widths (a int);
+        CREATE SCHEMA altered; CREATE TABLE altered.widths (a int, b int);
+        GRANT USAGE ON SCHEMA deeds, altered TO authenticated;
+        GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA deeds, altered TO authenticated";
+    superuser.batch_execute(script).await.unwrap();
+    let work = "DO $$ BEGIN
+        INSERT INTO deeds.done VALUES (1); COMMIT;
+        PERFORM set_config('search_path', 'deeds', false); EXECUTE 'PREPARE p AS SELECT * FROM widths'; EXECUTE 'EXECUTE p';
+        PERFORM set_config('search_path', 'altered', false); EXECUTE 'EXECUTE p'; END $$";
+    let answer = proxy.sql(&stage.token("alice"), work).await.json();
+    assert_eq!((&answer["code"], &answer["routine"]), (&json!("0A000"), &json!("RevalidateCachedQuery")), "{answer}");
+    let done: i64 = superuser.query_one("SELECT count(*) FROM deeds.done", &[]).await.unwrap().get(0);
+    assert_eq!(done, 1);
+    superuser.batch_execute("DROP SCHEMA deeds, altered CASCADE").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_left_open_is_rolled_back_and_its_server_goes_on() {
     let (stage, proxy) = (Stage::get(), proxy().await);
     let token = stage.token("open");

@@ -1,6 +1,6 @@
 //! Who a request comes from: the peer of its connection, or who a trusted proxy says it is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, header::HeaderValue};
 
@@ -8,6 +8,9 @@ use crate::config::Http;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The address of somebody of whom nothing is known.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The connection that carries requests.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +39,13 @@ impl Caller {
         let written = lists.iter().rev().flat_map(|list| list.to_str().unwrap_or_default().rsplit(','));
         let mut address = peer;
         for text in written {
-            let Ok(ip) = text.trim().parse::<IpAddr>() else { break };
+            let Some(ip) = read(text.trim()) else {
+                // It was somebody, whom the proxy does not name: not this machine.
+                if address.ip().to_canonical().is_loopback() {
+                    address = NOBODY;
+                }
+                break;
+            };
             address = SocketAddr::new(ip.to_canonical(), 0);
             if !config.trusts(ip) {
                 break;
@@ -52,6 +61,11 @@ impl Caller {
     pub(super) fn is_private(&self, allows_local_clear_text: bool) -> bool {
         self.tls || (self.address.ip().to_canonical().is_loopback() && allows_local_clear_text)
     }
+}
+
+/// An address, behind which some proxies write a port.
+fn read(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse().ok().as_ref().map(SocketAddr::ip))
 }
 
 #[cfg(test)]
@@ -95,6 +109,8 @@ mod tests {
             ("10.2.2.2, 10.1.1.1", "10.2.2.2"),
             ("192.0.2.1, 2001:db8::5", "192.0.2.1"),
             ("192.0.2.1, nonsense, 10.1.1.1", "10.1.1.1"),
+            ("192.0.2.1:4711, 10.1.1.1", "192.0.2.1"),
+            ("[2001:db9::1]:4711", "2001:db9::1"),
             ("", "10.0.0.7"),
         ] {
             assert_eq!(caller("10.0.0.7", &[("x-forwarded-for", list)], &trusted).0, wanted, "{list}");
@@ -113,9 +129,11 @@ mod tests {
     fn a_request_through_a_proxy_on_this_machine_is_not_from_this_machine() {
         let carrier = Carrier { tls: false, peer: SocketAddr::from(([127, 0, 0, 1], 1)) };
         let mut headers = HeaderMap::new();
-        headers.insert(FORWARDED_FOR, HeaderValue::from_static("192.0.2.1"));
-        let caller = Caller::of(carrier, &headers, &config(&["127.0.0.1/32"]));
-        assert!(!caller.is_private(true));
+        for somebody in ["192.0.2.1", "192.0.2.1:4711", "unknown", "_hidden", "127.0.0.1, unknown", ""] {
+            headers.insert(FORWARDED_FOR, HeaderValue::from_str(somebody).unwrap());
+            let caller = Caller::of(carrier, &headers, &config(&["127.0.0.1/32"]));
+            assert!(!caller.is_private(true), "{somebody:?}");
+        }
         let direct = Caller::of(carrier, &HeaderMap::new(), &config(&[]));
         assert!(direct.is_private(true) && !direct.is_private(false));
     }

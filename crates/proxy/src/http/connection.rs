@@ -23,8 +23,9 @@ use wire::stream::Stream;
 use super::Service;
 use super::caller::Carrier;
 use super::paced::Paced;
-use super::watched::{Watch, Watched};
+use super::underway::{self, Underway};
 use super::websocket::Upgrades;
+use crate::config::Http;
 
 /// Bytes that the head of a request may have: a token, and another in the connection string, each with its escapes.
 const MAX_HEAD: usize = 256 * 1024;
@@ -57,12 +58,12 @@ pub(super) async fn serve(socket: std::net::TcpStream, peer: SocketAddr, service
     let stopped = service.proxy.stop.gently.clone();
     let at_once = service.proxy.stop.at_once.clone();
     let upgrades = Upgrades::default();
-    let watch = Watch::new();
-    let answering = answering(carrier, upgrades.clone(), watch.clone(), &service);
+    let underway = Underway::new();
+    let answering = answering(carrier, upgrades.clone(), underway.clone(), &service);
     let serving = async {
         let ended = match version {
             Version::Http1 => serve_http1(stream, answering, &service, stopped.cancelled_owned()).await,
-            Version::Http2 => serve_http2(stream, answering, watch, &service, stopped.cancelled_owned()).await,
+            Version::Http2 => serve_http2(stream, answering, underway, &service, stopped.cancelled_owned()).await,
         };
         if let Err(error) = ended {
             debug!(%peer, %error, "an HTTP connection failed");
@@ -109,43 +110,43 @@ async fn serve_http1(
 async fn serve_http2(
     stream: Stream,
     answering: impl Answering,
-    watch: Watch,
+    underway: Underway,
     service: &Service,
     stopped: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
-    let io = TokioIo::new(Paced::new(stream, service.config.write_timeout));
+    let Http { header_timeout, write_timeout, .. } = service.config;
+    let io = TokioIo::new(Paced::new(stream, write_timeout));
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD as u32);
     http.keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
     let mut connection = pin!(http.serve_connection(io, answering));
-    let mut idle = watch.idle();
-    drop(watch);
     tokio::select! {
         ended = &mut connection => return ended,
-        () = stopped => {}
-        () = idle.lasts(service.config.header_timeout) => {}
+        () = underway.stalled(write_timeout) => return Ok(()),
+        () = underway.idle(header_timeout) => connection.as_mut().graceful_shutdown(),
+        () = stopped => connection.as_mut().graceful_shutdown(),
     }
-    connection.as_mut().graceful_shutdown();
-    // It may have to be told where it has not even begun to speak, or takes nothing of what it asked for.
     tokio::select! {
-        ended = &mut connection => ended,
-        () = idle.lasts(service.config.write_timeout) => Ok(()),
+        ended = connection => ended,
+        () = underway.stalled(write_timeout) => Ok(()),
+        // It does not go, though it has been asked to.
+        () = underway.idle(header_timeout * 2) => Ok(()),
     }
 }
 
 /// What answers the requests of a connection.
-trait Answering: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> {}
+trait Answering: HttpService<Incoming, ResBody = underway::Answer, Error = Infallible, Future: Send + 'static> {}
 
-impl<T: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>> Answering for T {}
+impl<T: HttpService<Incoming, ResBody = underway::Answer, Error = Infallible, Future: Send + 'static>> Answering for T {}
 
 /// Every request of a connection is answered by the routes, which are told what carries it.
-fn answering(carrier: Carrier, upgrades: Upgrades, watch: Watch, service: &Service) -> impl Answering + use<> {
+fn answering(carrier: Carrier, upgrades: Upgrades, underway: Underway, service: &Service) -> impl Answering + use<> {
     let routes = TowerToHyperService::new(service.routes.clone());
     service_fn(move |mut request: Request<Incoming>| {
+        let begun = underway.begin();
         // Such a request may have had a Content-Length too, of which hyper says nothing. Who is in front may have gone by
         // that, and what comes next would be another's (RFC 9112, section 6.3).
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let working = (request.version() == axum::http::Version::HTTP_2).then(|| (watch.clone(), watch.work()));
         request.extensions_mut().insert(carrier);
         request.extensions_mut().insert(upgrades.clone());
         let answered = routes.call(request);
@@ -154,10 +155,7 @@ fn answering(carrier: Carrier, upgrades: Upgrades, watch: Watch, service: &Servi
             if is_last {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(match working {
-                Some((watch, working)) => response.map(|body| Body::new(Watched::new(body, watch, working))),
-                None => response,
-            })
+            Ok(response.map(|body| begun.answer(body)))
         }
     })
 }

@@ -56,7 +56,7 @@ struct Admitted {
     work: Work,
     caller: Caller,
     id: u64,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
     _share: Option<Share>,
 }
 
@@ -102,7 +102,7 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     };
     let user = &asked.request.role;
     debug!(id, peer = %from, user, database = asked.request.database, passthrough = share.is_none(), "request");
-    Ok((Admitted { asked, work, caller, id, _place: place, _share: share }, entrant))
+    Ok((Admitted { asked, work, caller, id, place, _share: share }, entrant))
 }
 
 /// Finds out who asks: by a token, or by a password where the role has one of its own.

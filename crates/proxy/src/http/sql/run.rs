@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use http_body_util::{BodyExt, Full};
+use tokio::sync::OwnedSemaphorePermit;
 use wire::stream::tunnel;
 
 use super::Admitted;
@@ -53,11 +55,21 @@ pub(super) async fn run(service: &Service, admitted: Admitted, entrant: Entrant)
     }
     outcome.unwrap_or(Ok(())).map_err(Failure::Database)?;
     let echo = if matches!(admitted.work, Work::Batch(_)) { admitted.asked.echo } else { HeaderMap::new() };
-    Ok((echo, [(header::CONTENT_TYPE, "application/json")], out).into_response())
+    Ok((echo, [(header::CONTENT_TYPE, "application/json")], document(out, admitted.place)).into_response())
 }
 
+/// A document, which counts as a request until it is taken: of so many there is room.
+fn document(out: Vec<u8>, place: OwnedSemaphorePermit) -> Body {
+    Body::new(Full::<Bytes>::from(out).map_err(move |never: Infallible| {
+        let _held = &place;
+        never
+    }))
+}
+
+/// Whether Postgres says so of what it was asked to run, and not of what that has run in turn: a procedure may have
+/// committed before.
 fn is_outdated(error: &SqlError) -> bool {
-    (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
+    error.context.is_none() && (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
 }
 
 /// Starts a session that works for the request.
