@@ -80,6 +80,9 @@ impl Farewell {
             // Whether it was read or not, this is over.
             let _ = tokio::time::timeout(FAREWELL, told).await;
         }
-        client::close(self.client).await;
+        // What a tunnel has been told can be read when it is gone.
+        if !self.client.is_tunnel() {
+            client::close(self.client).await;
+        }
     }
 }

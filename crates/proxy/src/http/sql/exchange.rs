@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
 use wire::owed::TxStatus;
 use wire::stream::FarEnd;
 
@@ -28,14 +29,15 @@ pub(super) struct Exchange {
     /// What is still to be sent.
     frames: Bytes,
     results: Results,
-    part: Box<[u8]>,
+    /// What was read last.
+    part: Vec<u8>,
     /// The outcome, while a transaction is rolled back that the request has left open; and the end of what came of that.
     tidying: Option<(Outcome, Vec<u8>)>,
 }
 
 impl Exchange {
     pub(super) fn new(far: FarEnd, frames: Bytes, results: Results) -> Self {
-        Self { far, frames, results, part: vec![0; PART].into(), tidying: None }
+        Self { far, frames, results, part: Vec::with_capacity(PART), tidying: None }
     }
 
     /// Whether something may have been committed.
@@ -49,11 +51,10 @@ impl Exchange {
         let before = out.len();
         while out.len() == before {
             self.send(cx);
-            let mut part = ReadBuf::new(&mut self.part);
+            self.part.clear();
             // A pipe does not fail, it ends.
-            let _ = ready!(Pin::new(&mut self.far).poll_read(cx, &mut part));
-            let length = part.filled().len();
-            let outcome = if self.tidying.is_some() { self.tidied(length) } else { self.answered(length, out) };
+            let _ = ready!(poll_read_buf(Pin::new(&mut self.far), cx, &mut self.part));
+            let outcome = if self.tidying.is_some() { self.tidied() } else { self.answered(out) };
             if let Some(outcome) = outcome {
                 // There is nothing under way in it that could be waited for.
                 let _ = Pin::new(&mut self.far).poll_shutdown(cx);
@@ -75,12 +76,11 @@ impl Exchange {
     }
 
     /// A part of the answer has come, or its end.
-    fn answered(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Outcome> {
-        let part = &self.part[..length];
-        if part.is_empty() {
+    fn answered(&mut self, out: &mut Vec<u8>) -> Option<Outcome> {
+        if self.part.is_empty() {
             return Some(Err(self.results.broken_off(out)));
         }
-        let (status, outcome) = match self.results.read(part, out) {
+        let (status, outcome) = match self.results.read(&self.part, out) {
             Ok(Progress::More) => return None,
             Ok(Progress::Done(status)) => (status, Ok(())),
             Ok(Progress::Failed(status, error)) => (status, Err(error)),
@@ -98,11 +98,11 @@ impl Exchange {
     }
 
     /// The transaction is being rolled back, and something has come of that.
-    fn tidied(&mut self, length: usize) -> Option<Outcome> {
+    fn tidied(&mut self) -> Option<Outcome> {
         let (_, end) = self.tidying.as_mut()?;
-        end.extend_from_slice(&self.part[..length]);
+        end.extend_from_slice(&self.part);
         end.drain(..end.len().saturating_sub(IDLE.len()));
-        let over = length == 0 || *end == IDLE;
+        let over = self.part.is_empty() || *end == IDLE;
         self.tidying.take_if(|_| over).map(|(outcome, _)| outcome)
     }
 }
