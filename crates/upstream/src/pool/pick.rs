@@ -28,9 +28,16 @@ enum Fit {
 /// Finds the server to lend among the idle ones, of which the first has been idle for the longest time. The tenant may
 /// have no other.
 pub(super) fn pick(idle: &VecDeque<Idle>, tenant: &Tenant, thread: ThreadId, reuse: Reuse) -> Option<usize> {
-    // The usual case. The one that was used last has the warmest caches.
-    if let Some(same) = idle.iter().rposition(|idle| idle.holds == Holds::Tenant(*tenant)) {
-        return Some(same);
+    // The usual case. The one that was used last has the warmest caches, if it is of this thread.
+    let mut foreign = None;
+    for (index, idle) in idle.iter().enumerate().rev().filter(|(_, idle)| idle.holds == Holds::Tenant(*tenant)) {
+        if idle.server.thread == thread {
+            return Some(index);
+        }
+        foreign = foreign.or(Some(index));
+    }
+    if foreign.is_some() {
+        return foreign;
     }
     let fits =
         idle.iter().enumerate().filter_map(|(index, idle)| Some((fit(index, idle, tenant, thread, reuse)?, index)));

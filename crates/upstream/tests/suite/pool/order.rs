@@ -142,9 +142,12 @@ async fn among_equals_a_thread_gets_its_own_server() {
     let foreign = lent.await.unwrap();
     let own = lease(&pools, ALICE).await;
     let expected = pid(&own);
-    foreign.give_back(Holds::Tenant(ALICE));
     own.give_back(Holds::Tenant(ALICE));
+    foreign.give_back(Holds::Tenant(ALICE));
 
+    let again = pools.try_lease(&want(ALICE)).unwrap();
+    assert_eq!(pid(&again), expected);
+    again.give_back(Holds::Tenant(ALICE));
     assert_eq!(pid(&pools.try_lease(&want(BOB)).unwrap()), expected);
     end.send(()).unwrap();
     other_thread.join().unwrap().unwrap();
