@@ -154,10 +154,11 @@ async fn read(config: &Http, headers: &HeaderMap, body: Body) -> Result<Work, Fa
 }
 
 fn log(failure: &Failure, caller: Caller, id: u64) {
-    // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
-    let (peer, reason) = (caller.address.ip().to_string(), failure.to_string());
+    let peer = caller.address.ip().to_string();
     match failure {
-        Failure::Refused(_) => warn!(id, peer, reason, "request refused"),
-        Failure::Request(..) | Failure::Database(_) => debug!(id, peer, reason, "request failed"),
+        // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
+        Failure::Refused(error) => warn!(id, peer, reason = error.to_string(), "request refused"),
+        // What is said of a request quotes it, and in what is asked there may be anything.
+        Failure::Request(_, error) | Failure::Database(error) => debug!(id, peer, code = error.code, "request failed"),
     }
 }
