@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use pgusher_tests::{Proxy, Stage, message};
+use pgusher_tests::{Answer, Proxy, Stage, message, wait};
 use serde_json::{Value, json};
 
 /// The one line with this message of the log whose other fields are these.
@@ -88,6 +88,47 @@ async fn no_part_of_a_token_is_ever_logged() {
         assert_eq!(parts_in(token, &log), [""; 0]);
     }
     assert!(!log.contains("mallory") && !log.contains("private.example"), "unverified or personal: {log}");
+}
+
+#[tokio::test]
+async fn a_token_over_http_is_not_logged_wherever_it_is_and_not_sent_back_by_who_does_not_run_it() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("log.level", "trace").start().await;
+    let token = stage.token("alice").to_string();
+    let (query, header) = ("{\"query\": \"SELECT 1\"}", "neon-connection-string");
+    let post = || reqwest::Client::new().post(proxy.sql_url());
+    let connection = |text: String| post().header(header, text).body(query);
+    let named = |role: &str, database: &str| {
+        post().bearer_auth(&token).header("pgusher-role", role).header("pgusher-database", database).body(query)
+    };
+    let mut answers = String::new();
+    for request in [
+        named("authenticated", "neondb"),
+        named("nobody", "neondb"),
+        named(&token, "neondb"),
+        named("authenticated", &token),
+        proxy.sql_request().header("authorization", &token).body(query),
+        proxy.sql_request().header("authorization", format!("Basic {token}")).body(query),
+        proxy.sql_request().bearer_auth(format!("Bearer {token}")).body(query),
+        proxy.sql_request().bearer_auth(&token).header("neon-batch-isolation-level", &token).body(query),
+        connection(token.clone()),
+        connection(format!("postgres://{token}@localhost/neondb")),
+        connection(format!("postgres://authenticated:{token}@localhost/{token}")),
+        connection(format!("postgres://authenticated:{token}%zz@localhost/neondb")),
+        connection(format!("postgres://authenticated:{token}@localhost/neondb?options={token}")),
+        connection(format!("postgres://authenticated:{token}@localhost/neondb?options=-c%20token%3D{token}")),
+    ] {
+        let answer = Answer::to(request).await;
+        answers += &format!("{} {}", answer.text, answer.status);
+    }
+    assert_eq!(answers.matches("200 OK").count(), 1, "{answers}");
+    for body in [json!(token), json!({"query": token}), json!({"query": "SELECT $1::int", "params": [token]})] {
+        let answer = Answer::to(proxy.sql_request().bearer_auth(&token).body(body.to_string())).await;
+        assert_eq!(answer.status, 400);
+    }
+    let log = async || Some(proxy.log().concat()).filter(|log| log.matches("request failed").count() >= 3);
+    let log = wait::until("what is logged of them", log).await;
+    assert_eq!(parts_in(&token, &format!("{answers} {log}")), [""; 0]);
 }
 
 #[tokio::test]

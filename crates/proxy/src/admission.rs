@@ -10,7 +10,10 @@ use crate::error::Error;
 
 /// One of `max_logins`, held until a client is in.
 #[derive(Debug)]
-pub(crate) struct LoginPermit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+pub(crate) struct LoginPermit {
+    _of_all: OwnedSemaphorePermit,
+    _of_websockets: Option<OwnedSemaphorePermit>,
+}
 
 /// One of `max_client_conn`, and of its identity's `max_identity_conn`, held until a client has gone.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ struct Doorkeeper {
     max_client_conn: usize,
     max_identity_conn: usize,
     logins: Arc<Semaphore>,
+    /// Of the logins, those that WebSockets may have.
+    websockets: Arc<Semaphore>,
     seats: Arc<Semaphore>,
     /// How many seats each identity has, where that is limited.
     taken: Mutex<HashMap<Somebody, usize>>,
@@ -46,6 +51,7 @@ impl Admission {
             max_client_conn,
             max_identity_conn,
             logins: Arc::new(Semaphore::new(max_logins)),
+            websockets: Arc::new(Semaphore::new((max_logins * 3).div_ceil(4))),
             seats: Arc::new(Semaphore::new(max_client_conn)),
             taken: Mutex::default(),
         }))
@@ -56,8 +62,21 @@ impl Admission {
     /// # Errors
     /// [`Error::TooManyLogins`]
     pub(crate) fn login(&self) -> Result<LoginPermit, Error> {
-        let permit = self.0.logins.clone().try_acquire_owned();
-        permit.map(LoginPermit).map_err(|_| Error::TooManyLogins(self.0.max_logins))
+        let _of_all = self.permit(&self.0.logins)?;
+        Ok(LoginPermit { _of_all, _of_websockets: None })
+    }
+
+    /// Begins a login in a WebSocket. They leave some to those who come by TCP.
+    ///
+    /// # Errors
+    /// [`Error::TooManyLogins`]
+    pub(crate) fn login_in_websocket(&self) -> Result<LoginPermit, Error> {
+        let of_websockets = self.permit(&self.0.websockets)?;
+        Ok(LoginPermit { _of_websockets: Some(of_websockets), ..self.login()? })
+    }
+
+    fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+        of.clone().try_acquire_owned().map_err(|_| Error::TooManyLogins(self.0.max_logins))
     }
 
     /// How many clients there are.

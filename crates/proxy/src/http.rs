@@ -70,7 +70,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(config.max_connections)),
             requests: Arc::new(Semaphore::new(config.max_requests)),
             rates: Rates::new(&config.rate),
-            shares: Shares::new(config.max_pool_servers),
+            shares: Shares::new(config.max_pool_servers, proxy.pool.servers.max_identity_servers),
             sessions: TaskTracker::new(),
             proxy: proxy.clone(),
             config,

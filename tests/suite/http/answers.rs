@@ -142,6 +142,60 @@ async fn what_has_committed_and_then_finds_a_table_altered_is_not_done_again() {
 }
 
 #[tokio::test]
+async fn a_batch_may_have_more_statements_than_a_server_keeps_and_fail_in_the_midst_of_them() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("pool.default_pool_size", 1).set("pool.max_prepared_statements", 3);
+    let proxy = proxy.start().await;
+    let token = stage.token("alice");
+    let ask = async |fails_at: Option<usize>| {
+        let query = |number: usize| match fails_at {
+            Some(at) if at == number => "SELECT 1 / 0".to_owned(),
+            _ => format!("SELECT {} AS n, $1::text AS text", number % 7),
+        };
+        let queries: Vec<_> = (0..30)
+            .map(|number| json!({"query": query(number), "params": if fails_at == Some(number) { json!([]) } else { json!([number]) }}))
+            .collect();
+        Answer::to(proxy.sql_request().bearer_auth(&token).body(json!({"queries": queries}).to_string())).await.json()
+    };
+    for at in 0..30 {
+        assert_eq!(ask(Some(at)).await["code"], "22012");
+        let answer = ask(None).await;
+        let rows: Vec<_> = (0..30).map(|number| answer["results"][number]["rows"].clone()).collect();
+        let expected: Vec<_> = (0..30).map(|number| json!([{"n": number % 7, "text": number.to_string()}])).collect();
+        assert_eq!(rows, expected, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn text_is_unicode_whatever_the_connection_string_and_requests_before_say_of_it() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("pool.default_pool_size", 1).start().await;
+    let token = stage.token("alice").to_string();
+    for encoding in ["LATIN1", "SQL_ASCII", "WIN1252"] {
+        for (options, query) in [
+            ("", format!("SELECT set_config('client_encoding', '{encoding}', false)")),
+            ("", format!("SET client_encoding = {encoding}")),
+            ("", format!("DO $$ BEGIN PERFORM set_config('client_encoding', '{encoding}', false); END $$")),
+            (&*format!("?client_encoding={encoding}&options=-c%20client_encoding%3D{encoding}"), "SELECT 1".to_owned()),
+        ] {
+            let connection = format!("postgres://authenticated:{token}@localhost/neondb{options}");
+            let ask = async |query: &str| {
+                let request =
+                    reqwest::Client::new().post(proxy.sql_url()).header("neon-connection-string", &connection);
+                Answer::to(request.body(json!({"query": query}).to_string())).await
+            };
+            ask(&query).await;
+            let answer = ask("SELECT 'é' AS letter, length('é')::text AS length").await;
+            if answer.status == 200 {
+                assert_eq!(answer.json()["rows"], json!([{"letter": "é", "length": "1"}]), "{query} {options}");
+            } else {
+                assert!(!options.is_empty(), "{answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_left_open_is_rolled_back_and_its_server_goes_on() {
     let (stage, proxy) = (Stage::get(), proxy().await);
     let token = stage.token("open");

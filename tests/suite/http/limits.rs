@@ -44,6 +44,18 @@ async fn requests_leave_servers_to_those_who_come_by_tcp() {
 }
 
 #[tokio::test]
+async fn an_identity_that_has_all_its_servers_lets_others_pass() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("pool.max_identity_servers", 1).set("http.max_pool_servers", 2);
+    let proxy = proxy.start().await;
+    let token = stage.token("mallory");
+    let asking: Vec<_> = (0..20).map(|_| ask_for_ever(&proxy, &token, "lets_pass")).collect();
+    until_running(stage, "lets_pass", 1).await;
+    assert_eq!(proxy.sql_rows(&stage.token("bob"), "SELECT 1 AS one").await, json!([{"one": 1}]));
+    asking.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn one_request_too_many_is_told_to_come_back() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).http().set("http.max_requests", 1).start().await;

@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use identity::Identity;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -27,6 +28,7 @@ use crate::error::Error;
 use crate::passthrough;
 use crate::proxy::Proxy;
 use crate::session::Entrant;
+use crate::tenancy::holder;
 
 mod body;
 mod error;
@@ -96,7 +98,7 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     // Only now: strangers have nothing to say.
     let work = read(config, &head.headers, body).await?;
     let share = match &entrant {
-        Entrant::Identity(_) => Some(wait_for_share(service, &asked).await?),
+        Entrant::Identity(identity) => Some(wait_for_share(service, &asked, identity).await?),
         // It has a server of its own.
         Entrant::Direct(_) => None,
     };
@@ -118,9 +120,9 @@ async fn enter(proxy: &Proxy, caller: Caller, asked: &mut Asked) -> Result<Entra
     authenticate(private, &asked.request, proxy, async { Ok(token) }).await.map(Entrant::Identity)
 }
 
-async fn wait_for_share(service: &Service, asked: &Asked) -> Result<Share, Error> {
+async fn wait_for_share(service: &Service, asked: &Asked, identity: &Identity) -> Result<Share, Error> {
     let (pool, request) = (&service.proxy.pool, &asked.request);
-    let share = service.shares.take(&request.database, &request.role);
+    let share = service.shares.take(&request.database, &request.role, holder(identity));
     let waited = pool.query_wait_timeout;
     timeout(waited, share).await.map_err(|_| Error::PoolFull { size: service.config.max_pool_servers, waited })
 }
@@ -153,10 +155,11 @@ async fn read(config: &Http, headers: &HeaderMap, body: Body) -> Result<Work, Fa
 }
 
 fn log(failure: &Failure, caller: Caller, id: u64) {
-    // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
-    let (peer, reason) = (caller.address.ip().to_string(), failure.to_string());
+    let peer = caller.address.ip().to_string();
     match failure {
-        Failure::Refused(_) => warn!(id, peer, reason, "request refused"),
-        Failure::Request(..) | Failure::Database(_) => debug!(id, peer, reason, "request failed"),
+        // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
+        Failure::Refused(error) => warn!(id, peer, reason = error.to_string(), "request refused"),
+        // What is said of a request quotes it, and in what is asked there may be anything.
+        Failure::Request(_, error) | Failure::Database(error) => debug!(id, peer, code = error.code, "request failed"),
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn answer(service: &Arc<Service>, mut request: Request) -> Response {
         }
     };
     let paced = service.rates.came(caller.address.ip(), Instant::now());
-    let login = match paced.and_then(|()| service.proxy.admission.login()) {
+    let login = match paced.and_then(|()| service.proxy.admission.login_in_websocket()) {
         Ok(login) => login,
         Err(error) => {
             warn!(id, peer = %caller.address.ip(), reason = error.to_string(), "connection refused");

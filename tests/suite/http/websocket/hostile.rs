@@ -1,7 +1,7 @@
 //! Bytes that are no frames of a client, and frames that are too many.
 
 use pgusher_tests::request::query;
-use pgusher_tests::{Proxy, Random, Stage};
+use pgusher_tests::{Handshake, Proxy, Random, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -34,6 +34,22 @@ async fn what_is_no_frame_of_a_client_is_told_so_and_the_end() {
         let [high, low] = u16::to_be_bytes(code);
         assert_eq!(answer(&proxy, bytes).await, [0x88, 2, high, low], "{what}");
     }
+}
+
+#[tokio::test]
+async fn those_who_say_nothing_leave_logins_to_those_who_come_by_tcp() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("session.max_logins", 4).start().await;
+    let mut silent = Vec::new();
+    let refused = loop {
+        match Handshake::default().with(&proxy).await {
+            Ok(websocket) => silent.push(websocket),
+            Err(head) => break head,
+        }
+    };
+    assert!(silent.len() == 3 && refused.starts_with("HTTP/1.1 503 "), "{} {refused}", silent.len());
+    let client = proxy.connect(&stage.token("alice")).await;
+    assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
 }
 
 #[tokio::test]
