@@ -101,6 +101,13 @@ impl Cancels {
         }
     }
 
+    /// For a session whose client is told no key.
+    pub(crate) fn unlisted(self: &Arc<Self>) -> Registration {
+        // Nobody has the process id 0, and so it is no entry's either.
+        let key = Key { bytes: [0; KEY], size: KEY };
+        Registration { cancels: self.clone(), process_id: 0, key, server: Arc::default() }
+    }
+
     /// The right to cancel what a request is about. A wrong key finds nothing, and takes as long as a right one to find
     /// it.
     pub(crate) fn find(&self, request: &CancelRequest) -> Option<Found> {

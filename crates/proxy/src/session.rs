@@ -178,7 +178,10 @@ impl<'a> Visit<'a> {
         let mut session = Session::new(mode, remembered, statements);
         known.iter().for_each(|(name, text)| session.knows(name, text));
         let relay = Relay::new(client, session);
-        let registration = proxy.cancels.register(request.version);
+        let registration = match arrival {
+            Arrival::Login => proxy.cancels.register(request.version),
+            Arrival::Guest(_) => proxy.cancels.unlisted(),
+        };
         Self { proxy, arrival, tenancy, relay, deadlines, registration, cancellable: false, _seat: seat }
     }
 
@@ -331,7 +334,7 @@ impl<'a> Visit<'a> {
     /// Parts client and server, and tells the client why, unless it has left.
     async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) {
         let Self { proxy, arrival, relay, registration, .. } = *self;
-        let pins = relay.session().remembered.counts().to_string();
+        let pins = relay.session().remembered.counts();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
         registration.end();
         let (client, lease) = relay.part();
@@ -341,17 +344,18 @@ impl<'a> Visit<'a> {
             }
             lease.retire();
         }
-        // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
-        let reason = error.to_string();
+        // Strings, because the log escapes those: a reason may quote the client, who may send line breaks.
         if !was_in && !matches!(error, Error::Left | Error::ClientGone(_)) {
-            warn!(id, reason, "connection refused");
+            warn!(id, reason = error.to_string(), "connection refused");
         }
         let refusal = error.refusal(proxy.limits.auth_error_detail, id);
         client.say(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
         match arrival {
-            Arrival::Login if was_in => info!(id, reason, pins, "session ended"),
+            Arrival::Login if was_in => {
+                info!(id, reason = error.to_string(), pins = pins.to_string(), "session ended");
+            }
             Arrival::Login => {}
-            Arrival::Guest(_) => debug!(id, reason, pins, "request ended"),
+            Arrival::Guest(_) => debug!(id, reason = error.to_string(), pins = pins.to_string(), "request ended"),
         }
     }
 

@@ -90,12 +90,9 @@ impl Rates {
     /// # Errors
     /// [`Error::TooFast`]
     pub(crate) fn identified(&self, identity: &Identity, now: Instant) -> Result<(), Error> {
-        match self.identities.as_ref().zip(holder(identity)) {
-            Some((identities, holder)) => {
-                identities.take(holder, now).map_err(|wait| too_fast(Pace::Identity(identities.limit), wait))
-            }
-            None => Ok(()),
-        }
+        let Some(identities) = &self.identities else { return Ok(()) };
+        let Some(holder) = holder(identity) else { return Ok(()) };
+        identities.take(holder, now).map_err(|wait| too_fast(Pace::Identity(identities.limit), wait))
     }
 }
 
