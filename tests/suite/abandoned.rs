@@ -68,3 +68,20 @@ async fn after_two_thousand_clients_that_left_anywhere_all_seats_are_free_and_me
     assert_eq!(proxy.refused(&token).await.code(), &SqlState::TOO_MANY_CONNECTIONS);
     assert!(proxy.memory().saturating_sub(before) < 16 << 20);
 }
+
+#[tokio::test]
+async fn all_that_a_client_has_asked_for_is_cancelled_when_it_leaves() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).set("pool.default_pool_size", 1).start().await;
+    let mut session = proxy.fragile_session(&stage.token("alice")).await;
+    let statement = |which: u8| message(b'Q', format!("SELECT pg_sleep(3600), 'asked_for_{which}'\0").as_bytes());
+    session.send(&[statement(1), statement(2), statement(3)].concat()).await;
+    let superuser = stage.superuser().await;
+    let running = "SELECT FROM pg_stat_activity WHERE query LIKE '%asked_for_1%' AND state = 'active' AND pid <> pg_backend_pid()";
+    let is_running = async || superuser.query_opt(running, &[]).await.expect("an answer").map(drop);
+    wait::until("the first", is_running).await;
+    drop(session);
+    // There is one server, which it has until nothing of it runs.
+    let client = proxy.connect(&stage.token("bob")).await;
+    assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+}

@@ -112,14 +112,6 @@ async fn open(address: &Address, attempt: &Attempt) -> Result<(Stream, Route), E
     Ok((stream, route))
 }
 
-/// Hangs up, and waits until the server is gone.
-pub(crate) async fn outlast(stream: &mut Stream) {
-    if stream.shutdown().await.is_ok() {
-        // Whatever it still has to say is nobody's.
-        let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
-    }
-}
-
 fn unreachable(address: &Address, source: std::io::Error) -> Error {
     Error::Unreachable { address: address.clone(), source }
 }

@@ -15,7 +15,7 @@ use wire::stream::Stream;
 
 use crate::answer::{Answer, Answers, c_string};
 use crate::cancel::CancelTarget;
-use crate::connect::{Failure, Route, attempts, connect, outlast};
+use crate::connect::{Failure, Route, attempts, connect};
 use crate::error::{Error, MethodError, Step};
 use crate::login::{
     CLEARTEXT, Login, MD5, OK, Password, Proof, Rules, SASL, SASL_CONTINUE, SASL_FINAL, authenticate, parse_mechanisms,
@@ -70,7 +70,7 @@ impl Direct {
     /// Hangs up, wherever the server stands, and waits until it is gone. There is no message for that which could not be
     /// taken for the rest of one that the client left unfinished.
     pub async fn leave(mut self) {
-        outlast(&mut self.stream).await;
+        self.cancel.outlast(&mut self.stream).await;
     }
 }
 

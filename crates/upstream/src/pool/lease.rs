@@ -13,7 +13,6 @@ use super::database::{Database, spawn};
 use super::effect::Answer;
 use super::line::Ticket;
 use super::{Holder, Holds};
-use crate::connect::outlast;
 use crate::error::Error;
 use crate::init::SessionInit;
 use crate::server::Server;
@@ -79,7 +78,8 @@ impl Lease {
         place.database.act(|books| books.retire(&place.role));
         place.of = Some(Use::Closing);
         spawn(async move {
-            outlast(&mut server.stream).await;
+            let Server { stream, cancel, .. } = &mut *server;
+            cancel.outlast(stream).await;
             drop((server, place));
         });
     }

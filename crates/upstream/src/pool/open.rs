@@ -7,7 +7,6 @@ use tokio::time::{sleep, timeout};
 use super::lease::Place;
 use super::{Common, Happened};
 use crate::claims::ClaimsMode;
-use crate::connect::outlast;
 use crate::error::{Error, Step};
 use crate::login::Login;
 use crate::means::ask;
@@ -65,7 +64,8 @@ pub(super) async fn dismiss(server: Box<Server>, place: Place) {
 async fn leave(mut server: Box<Server>, common: &Common) {
     let leaving = async {
         server.say_goodbye().await;
-        outlast(&mut server.stream).await;
+        let Server { stream, cancel, .. } = &mut *server;
+        cancel.outlast(stream).await;
     };
     // It has nothing to do but go. If it does not, nobody is there.
     let _ = timeout(common.connect.login_timeout, leaving).await;
