@@ -3,16 +3,21 @@
 
 use std::path::Path;
 use std::pin::pin;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use pgusher_tests::{Proxy, Stage, wait};
 use tokio::process::Command;
+use tokio::time::timeout;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, NoTls};
 
 /// Bytes of a token with ordinary claims, and of one that lists some hundred groups.
 const SIZES: [usize; 2] = [1_000, 8_000];
+
+/// How long a script may take that must come to an end. Only one that hangs takes that long.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A script of `tests/drivers`, to be run there.
 pub(crate) fn script(command: &[&str]) -> Command {
@@ -26,7 +31,8 @@ pub(crate) fn script(command: &[&str]) -> Command {
 
 /// Runs a script, which says `ok` and this at its end.
 pub(crate) async fn succeeds(script: &mut Command, what: &str) {
-    let ran = script.output().await.expect("its program is installed: run tests/drivers/install.sh");
+    let Ok(ran) = timeout(LONGEST, script.output()).await else { panic!("{what} has not ended after {LONGEST:?}") };
+    let ran = ran.expect("its program is installed: run tests/drivers/install.sh");
     let told = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert!(ran.status.success() && told[0].contains(&format!("ok {what}")), "{what}: {}\n{}", told[0], told[1]);
 }
