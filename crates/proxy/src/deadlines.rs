@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use identity::Identity;
 use tokio::time::{Instant, Sleep, sleep_until};
+use wire::owed::{Owed, TxStatus};
 
 use crate::alarm::Alarm;
 use crate::clock;
@@ -48,6 +49,15 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
+    /// What a session does of which this is owed, and that has had so many answers.
+    pub(crate) fn of(owed: &Owed, turns: u64) -> Self {
+        match owed.status() {
+            _ if !owed.is_settled() => Self::Working(turns),
+            TxStatus::Idle => Self::Idle,
+            TxStatus::Open | TxStatus::Failed => Self::Open,
+        }
+    }
+
     /// Between two transactions.
     fn is_between(self) -> bool {
         matches!(self, Self::Idle | Self::Waiting)

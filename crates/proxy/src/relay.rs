@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use upstream::{CancelTarget, Flight, Holds, Lease, SessionInit, switch};
 use wire::lane::Lane;
 use wire::message;
-use wire::owed::{Answer, Owed, TxStatus};
+use wire::owed::{Answer, Owed};
 use wire::stream::Stream;
 
 use crate::config::PoolMode;
@@ -31,6 +31,7 @@ mod pump;
 mod up;
 
 pub(crate) use end::{Broken, End, Farewell};
+pub(crate) use pump::{drain_down, drain_up, fill_down, fill_up};
 pub(crate) use up::is_request;
 
 /// Terminate, as a frame.
@@ -148,11 +149,7 @@ impl Relay {
 
     /// What the session does at the moment.
     pub(crate) fn standing(&self) -> Standing {
-        match self.owed.status() {
-            _ if !self.owed.is_settled() => Standing::Working(self.session.turns),
-            TxStatus::Idle => Standing::Idle,
-            TxStatus::Open | TxStatus::Failed => Standing::Open,
-        }
+        Standing::of(&self.owed, self.session.turns)
     }
 
     /// Whether the client has been told that it is in.

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use upstream::Direct;
 use wire::frame::{backend, frontend};
 use wire::lane::{Lane, Verdict};
-use wire::owed::{Answer, Owed, TxStatus};
+use wire::owed::{Answer, Owed};
 use wire::stream::Stream;
 
 use crate::deadlines::Standing;
-use crate::relay::{Broken, End, Farewell, is_request};
+use crate::relay::{Broken, End, Farewell, drain_down, drain_up, fill_down, fill_up, is_request};
 
 /// See the module.
 #[derive(Debug)]
@@ -73,11 +73,7 @@ impl Relay {
 
     /// What the session does at the moment.
     pub(super) fn standing(&self) -> Standing {
-        match self.owed.status() {
-            _ if !self.owed.is_settled() => Standing::Working(self.turns),
-            TxStatus::Idle => Standing::Idle,
-            TxStatus::Open | TxStatus::Failed => Standing::Open,
-        }
+        Standing::of(&self.owed, self.turns)
     }
 
     /// Parts the two.
@@ -101,26 +97,12 @@ impl Relay {
     /// Moves what there is. Whether there may be more: the client has to be asked until it says that it will wake us.
     fn pump_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let full = self.up.is_full();
-        let mut more = false;
-        if self.listening {
-            match self.up.poll_fill(cx, &mut self.client) {
-                Poll::Ready(Ok(0)) => self.listening = false,
-                Poll::Ready(Ok(_)) => more = true,
-                Poll::Ready(Err(error)) => return Err(End::ClientLost(error)),
-                Poll::Pending => {}
-            }
-        }
+        let more = fill_up(&mut self.up, cx, &mut self.client, &mut self.listening)?;
         if self.up_closed {
             return Ok(more);
         }
         self.scan_up().map_err(End::ClientBroke)?;
-        match self.up.poll_drain(cx, &mut self.server.stream) {
-            Poll::Ready(Ok(written)) => more |= written > 0 && (full || self.up.has_unseen()),
-            // It may have said why before it went: that is still to be read.
-            Poll::Ready(Err(_)) => self.up_closed = true,
-            Poll::Pending => {}
-        }
-        Ok(more)
+        Ok(more | drain_up(&mut self.up, cx, &mut self.server.stream, &mut self.up_closed, full))
     }
 
     fn scan_up(&mut self) -> Result<(), Broken> {
@@ -145,24 +127,11 @@ impl Relay {
     /// The same in the other direction.
     fn pump_down(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let full = self.down.is_full();
-        let mut more = false;
-        if self.down_closed.is_none() {
-            match self.down.poll_fill(cx, &mut self.server.stream) {
-                Poll::Ready(Ok(0)) => self.down_closed = Some(None),
-                Poll::Ready(Ok(_)) => more = true,
-                Poll::Ready(Err(error)) => self.down_closed = Some(Some(error)),
-                Poll::Pending => {}
-            }
-        }
+        let more = fill_down(&mut self.down, cx, &mut self.server.stream, &mut self.down_closed);
         self.scan_down().map_err(End::ServerBroke)?;
-        match self.down.poll_drain(cx, &mut self.client) {
-            Poll::Ready(Ok(written)) => match self.down_closed.take() {
-                Some(cause) => Err(self.server_end(cause)),
-                None => Ok(more || written > 0 && (full || self.down.has_unseen())),
-            },
-            Poll::Ready(Err(error)) => Err(End::ClientLost(error)),
-            Poll::Pending => Ok(more),
-        }
+        let how = (self.listening, self.error_told);
+        let drained = drain_down(&mut self.down, cx, &mut self.client, &mut self.down_closed, full, how)?;
+        Ok(more | drained)
     }
 
     fn scan_down(&mut self) -> Result<(), Broken> {
@@ -174,14 +143,6 @@ impl Relay {
             *error_told = header.tag == backend::ERROR_RESPONSE;
             Ok(Verdict::Forward)
         })
-    }
-
-    fn server_end(&self, cause: Option<io::Error>) -> End {
-        match (self.listening, self.error_told) {
-            (false, _) => End::Left,
-            (true, true) => End::ServerClosed,
-            (true, false) => End::ServerLost(cause),
-        }
     }
 
     /// The client is done, and so is the server, or it will not be without the client.

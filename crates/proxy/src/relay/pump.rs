@@ -4,6 +4,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 use upstream::default_access;
+use wire::lane::Lane;
+use wire::stream::Stream;
 
 use super::{Broken, End, Relay, down, up};
 
@@ -28,27 +30,13 @@ impl Relay {
     /// Moves what there is. Whether there may be more: the client has to be asked until it says that it will wake us.
     fn pump_up(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let full = self.up.is_full();
-        let mut more = false;
-        if self.session.listening {
-            match self.up.poll_fill(cx, &mut self.client) {
-                Poll::Ready(Ok(0)) => self.session.listening = false,
-                Poll::Ready(Ok(_)) => more = true,
-                Poll::Ready(Err(error)) => return Err(End::ClientLost(error)),
-                Poll::Pending => {}
-            }
-        }
+        let more = fill_up(&mut self.up, cx, &mut self.client, &mut self.session.listening)?;
         if self.link.as_ref().is_some_and(|link| link.up_closed) {
             return Ok(more);
         }
         self.scan_up().map_err(End::ClientBroke)?;
         let link = self.link.as_mut().expect("there is a server to relay with");
-        match self.up.poll_drain(cx, &mut link.lease.stream) {
-            Poll::Ready(Ok(written)) => more |= written > 0 && (full || self.up.has_unseen()),
-            // It may have said why before it went: that is still to be read.
-            Poll::Ready(Err(_)) => link.up_closed = true,
-            Poll::Pending => {}
-        }
-        Ok(more)
+        Ok(more | drain_up(&mut self.up, cx, &mut link.lease.stream, &mut link.up_closed, full))
     }
 
     fn scan_up(&mut self) -> Result<(), Broken> {
@@ -65,25 +53,12 @@ impl Relay {
     /// The same in the other direction.
     fn pump_down(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let full = self.down.is_full();
-        let mut more = false;
         let link = self.link.as_mut().expect("there is a server to relay with");
-        if link.down_closed.is_none() {
-            match self.down.poll_fill(cx, &mut link.lease.stream) {
-                Poll::Ready(Ok(0)) => link.down_closed = Some(None),
-                Poll::Ready(Ok(_)) => more = true,
-                Poll::Ready(Err(error)) => link.down_closed = Some(Some(error)),
-                Poll::Pending => {}
-            }
-        }
+        let more = fill_down(&mut self.down, cx, &mut link.lease.stream, &mut link.down_closed);
         self.scan_down()?;
-        match self.down.poll_drain(cx, &mut self.client) {
-            Poll::Ready(Ok(written)) => match self.link.as_mut().and_then(|link| link.down_closed.take()) {
-                Some(cause) => Err(self.server_end(cause)),
-                None => Ok(more || written > 0 && (full || self.down.has_unseen())),
-            },
-            Poll::Ready(Err(error)) => Err(End::ClientLost(error)),
-            Poll::Pending => Ok(more),
-        }
+        let link = self.link.as_mut().expect("there is a server to relay with");
+        let how = (self.session.listening, self.error_told);
+        drain_down(&mut self.down, cx, &mut self.client, &mut link.down_closed, full, how).map(|drained| more | drained)
     }
 
     fn scan_down(&mut self) -> Result<(), End> {
@@ -104,12 +79,87 @@ impl Relay {
             || self.session.statements.is_waiting()
             || self.link.as_ref().is_some_and(|link| link.upkeep.holds_back(&self.owed))
     }
+}
 
-    fn server_end(&self, cause: Option<io::Error>) -> End {
-        match (self.session.listening, self.error_told) {
-            (false, _) => End::Left,
-            (true, true) => End::ServerClosed,
-            (true, false) => End::ServerLost(cause),
+// The steps of a pump, for whoever moves bytes between a client and a server.
+
+/// Reads from the client, who may have ended its side. Whether something has come.
+#[inline]
+pub(crate) fn fill_up(
+    up: &mut Lane,
+    cx: &mut Context<'_>,
+    client: &mut Stream,
+    listening: &mut bool,
+) -> Result<bool, End> {
+    if *listening {
+        match up.poll_fill(cx, client) {
+            Poll::Ready(Ok(0)) => *listening = false,
+            Poll::Ready(Ok(_)) => return Ok(true),
+            Poll::Ready(Err(error)) => return Err(End::ClientLost(error)),
+            Poll::Pending => {}
         }
+    }
+    Ok(false)
+}
+
+/// Writes to the server. Whether that has made room for more: `full`, there was none.
+#[inline]
+pub(crate) fn drain_up(
+    up: &mut Lane,
+    cx: &mut Context<'_>,
+    server: &mut Stream,
+    closed: &mut bool,
+    full: bool,
+) -> bool {
+    match up.poll_drain(cx, server) {
+        Poll::Ready(Ok(written)) => written > 0 && (full || up.has_unseen()),
+        // It may have said why before it went: that is still to be read.
+        Poll::Ready(Err(_)) => {
+            *closed = true;
+            false
+        }
+        Poll::Pending => false,
+    }
+}
+
+/// Reads from the server, which may have gone. Whether something has come.
+#[inline]
+pub(crate) fn fill_down(
+    down: &mut Lane,
+    cx: &mut Context<'_>,
+    server: &mut Stream,
+    closed: &mut Option<Option<io::Error>>,
+) -> bool {
+    if closed.is_none() {
+        match down.poll_fill(cx, server) {
+            Poll::Ready(Ok(0)) => *closed = Some(None),
+            Poll::Ready(Ok(_)) => return true,
+            Poll::Ready(Err(error)) => *closed = Some(Some(error)),
+            Poll::Pending => {}
+        }
+    }
+    false
+}
+
+/// Writes to the client. Whether that has made room for more; the end, if all is written of a server that has gone. `how`:
+/// whether the client is listened to, and whether the last that it was told is an error.
+#[inline]
+pub(crate) fn drain_down(
+    down: &mut Lane,
+    cx: &mut Context<'_>,
+    client: &mut Stream,
+    closed: &mut Option<Option<io::Error>>,
+    full: bool,
+    how: (bool, bool),
+) -> Result<bool, End> {
+    match (down.poll_drain(cx, client), how) {
+        (Poll::Ready(Ok(written)), (listening, error_told)) => match closed.take() {
+            None => Ok(written > 0 && (full || down.has_unseen())),
+            Some(_) if !listening => Err(End::Left),
+            Some(_) if error_told => Err(End::ServerClosed),
+            Some(cause) => Err(End::ServerLost(cause)),
+        },
+        (Poll::Ready(Err(error)), _) => Err(End::ClientLost(error)),
+        (Poll::Pending, _) => Ok(false),
     }
 }
