@@ -143,7 +143,8 @@ impl Results {
                 Ok(None) => {}
                 Ok(Some(progress)) => return Ok(progress),
                 Err(failure) => {
-                    self.fail(&failure.into(), out);
+                    let error = self.error.take().unwrap_or_else(|| Box::new(failure.into()));
+                    self.fail(&error, out);
                     return Err(failure);
                 }
             }
@@ -157,16 +158,13 @@ impl Results {
 
     /// The error to tell if the server ended before the answer did: the one with which it took leave, if it did.
     pub(crate) fn broken_off(&mut self, out: &mut Vec<u8>) -> Box<SqlError> {
-        if let Some(error) = self.error.take() {
-            return error;
-        }
-        let error = Box::new(Failure::Ended.into());
+        let error = self.error.take().unwrap_or_else(|| Box::new(Failure::Ended.into()));
         self.fail(&error, out);
         error
     }
 
     /// Ends lines with an error, whose cause is somewhere else. A document is to be dropped instead.
-    pub(crate) fn fail(&mut self, error: &SqlError, out: &mut Vec<u8>) {
+    fn fail(&mut self, error: &SqlError, out: &mut Vec<u8>) {
         if self.layout == Layout::Document {
             return;
         }
@@ -239,9 +237,7 @@ impl Results {
             (backend::READY_FOR_QUERY, _) => return self.ready(body, out).map(Some),
             (backend::PARAMETER_STATUS, _) => parameter(body)?,
             (backend::ERROR_RESPONSE, _) => {
-                let error = Box::new(SqlError::of_response(body));
-                self.fail(&error, out);
-                self.error = Some(error);
+                self.error = Some(Box::new(SqlError::of_response(body)));
             }
             _ if self.error.is_some() => return Err(Failure::Unexpected("an error has something behind it")),
             (backend::PARSE_COMPLETE | backend::BIND_COMPLETE, _) => {}
@@ -260,7 +256,11 @@ impl Results {
         let [status] = *body else { return Err(OUT_OF_PLACE) };
         let status = TxStatus::parse(status).ok_or(OUT_OF_PLACE)?;
         match self.error.take() {
-            Some(error) => Ok(Progress::Failed(status, error)),
+            // Not before: until here whoever asks may still ask once more.
+            Some(error) => {
+                self.fail(&error, out);
+                Ok(Progress::Failed(status, error))
+            }
             None if self.expect == Expect::Ready => {
                 self.finish(out);
                 Ok(Progress::Done(status))
