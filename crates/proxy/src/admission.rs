@@ -15,46 +15,25 @@ pub(crate) struct LoginPermit {
     _of_websockets: Option<OwnedSemaphorePermit>,
 }
 
-/// One of `max_client_conn`, and of its identity's `max_identity_conn`, held until a client has gone.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    _permit: OwnedSemaphorePermit,
-    doorkeeper: Arc<Doorkeeper>,
-    somebody: Option<Somebody>,
-}
-
 /// Who admits.
-#[derive(Clone, Debug)]
-pub(crate) struct Admission(Arc<Doorkeeper>);
-
-/// Provider and subject.
-type Somebody = (String, String);
-
 #[derive(Debug)]
-struct Doorkeeper {
+pub(crate) struct Admission {
     max_logins: usize,
-    max_client_conn: usize,
-    max_identity_conn: usize,
     logins: Arc<Semaphore>,
     /// Of the logins, those that WebSockets may have.
     websockets: Arc<Semaphore>,
-    seats: Arc<Semaphore>,
-    /// How many seats each identity has, where that is limited.
-    taken: Mutex<HashMap<Somebody, usize>>,
+    clients: Seats,
 }
 
 impl Admission {
     /// With so many logins, clients, and clients of one identity; of the last, 0 is no limit.
     pub(crate) fn new(max_logins: usize, max_client_conn: usize, max_identity_conn: usize) -> Self {
-        Self(Arc::new(Doorkeeper {
+        Self {
             max_logins,
-            max_client_conn,
-            max_identity_conn,
             logins: Arc::new(Semaphore::new(max_logins)),
             websockets: Arc::new(Semaphore::new((max_logins * 3).div_ceil(4))),
-            seats: Arc::new(Semaphore::new(max_client_conn)),
-            taken: Mutex::default(),
-        }))
+            clients: Seats::new(max_client_conn, max_identity_conn),
+        }
     }
 
     /// Begins a login.
@@ -62,7 +41,7 @@ impl Admission {
     /// # Errors
     /// [`Error::TooManyLogins`]
     pub(crate) fn login(&self) -> Result<LoginPermit, Error> {
-        let _of_all = self.permit(&self.0.logins)?;
+        let _of_all = self.permit(&self.logins)?;
         Ok(LoginPermit { _of_all, _of_websockets: None })
     }
 
@@ -71,17 +50,17 @@ impl Admission {
     /// # Errors
     /// [`Error::TooManyLogins`]
     pub(crate) fn login_in_websocket(&self) -> Result<LoginPermit, Error> {
-        let of_websockets = self.permit(&self.0.websockets)?;
+        let of_websockets = self.permit(&self.websockets)?;
         Ok(LoginPermit { _of_websockets: Some(of_websockets), ..self.login()? })
     }
 
     fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-        of.clone().try_acquire_owned().map_err(|_| Error::TooManyLogins(self.0.max_logins))
+        of.clone().try_acquire_owned().map_err(|_| Error::TooManyLogins(self.max_logins))
     }
 
     /// How many clients there are.
     pub(crate) fn clients(&self) -> usize {
-        self.0.max_client_conn - self.0.seats.available_permits()
+        self.clients.taken()
     }
 
     /// Takes a client in.
@@ -89,9 +68,53 @@ impl Admission {
     /// # Errors
     /// [`Error::TooManyClients`]
     pub(crate) fn seat(&self) -> Result<Seat, Error> {
-        let permit = self.0.seats.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::TooManyClients(self.0.max_client_conn))?;
-        Ok(Seat { _permit: permit, doorkeeper: self.0.clone(), somebody: None })
+        self.clients.take().map_err(Error::TooManyClients)
+    }
+}
+
+/// Provider and subject.
+type Somebody = (String, String);
+
+/// So many seats, of which one identity may have so many.
+#[derive(Clone, Debug)]
+pub(crate) struct Seats(Arc<Rows>);
+
+#[derive(Debug)]
+struct Rows {
+    most: usize,
+    most_of_identity: usize,
+    free: Arc<Semaphore>,
+    /// How many each identity has, where that is limited.
+    taken: Mutex<HashMap<Somebody, usize>>,
+}
+
+/// One of them, held until its holder has gone.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    _permit: OwnedSemaphorePermit,
+    rows: Arc<Rows>,
+    somebody: Option<Somebody>,
+}
+
+impl Seats {
+    /// `most_of_identity`: 0 is no limit.
+    pub(crate) fn new(most: usize, most_of_identity: usize) -> Self {
+        let free = Arc::new(Semaphore::new(most));
+        Self(Arc::new(Rows { most, most_of_identity, free, taken: Mutex::default() }))
+    }
+
+    /// How many have been taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.0.most - self.0.free.available_permits()
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// How many there are, if there is none.
+    pub(crate) fn take(&self) -> Result<Seat, usize> {
+        let permit = self.0.free.clone().try_acquire_owned().map_err(|_| self.0.most)?;
+        Ok(Seat { _permit: permit, rows: self.0.clone(), somebody: None })
     }
 }
 
@@ -99,15 +122,15 @@ impl Seat {
     /// Notes whose it is, once that is known. Clients without a token are nobody in particular.
     ///
     /// # Errors
-    /// [`Error::TooManyOfIdentity`]
-    pub(crate) fn belongs_to(&mut self, identity: &Identity) -> Result<(), Error> {
-        let limit = self.doorkeeper.max_identity_conn;
+    /// How many one identity may have, if this one has as many.
+    pub(crate) fn belongs_to(&mut self, identity: &Identity) -> Result<(), usize> {
+        let limit = self.rows.most_of_identity;
         let Some(provider) = identity.provider().filter(|_| limit > 0) else { return Ok(()) };
         let somebody = (provider.to_owned(), identity.subject().unwrap_or_default().to_owned());
-        let mut taken = self.doorkeeper.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.rows.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(somebody.clone()).or_default();
         if *count >= limit {
-            return Err(Error::TooManyOfIdentity(limit));
+            return Err(limit);
         }
         *count += 1;
         self.somebody = Some(somebody);
@@ -118,7 +141,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let Some(somebody) = self.somebody.take() else { return };
-        let mut taken = self.doorkeeper.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.rows.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&somebody) {
             *count -= 1;
             if *count == 0 {

@@ -31,6 +31,30 @@ pub(crate) struct Request {
     pub(crate) parameters: Parameters,
 }
 
+impl Request {
+    /// What is asked for by these names; without a database it is the one that has the role's name, as in libpq.
+    ///
+    /// # Errors
+    /// [`Error`] for what cannot be had here by anyone.
+    pub(crate) fn new<'a>(
+        version: Version,
+        role: Option<&str>,
+        database: Option<&str>,
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Error> {
+        let parameters = Parameters::parse(parameters).map_err(|error| match error {
+            ParameterError::Replication => Error::Replication,
+            error => Error::Parameter(error),
+        })?;
+        let role = role.filter(|role| !role.is_empty()).ok_or(Error::NoUser)?;
+        let database = database.filter(|name| !name.is_empty()).unwrap_or(role);
+        if role.len().max(database.len()) > LONGEST_NAME {
+            return Err(Error::NameTooLong);
+        }
+        Ok(Self { version, role: role.to_owned(), database: database.to_owned(), parameters })
+    }
+}
+
 /// Reads what the client asks for, and tells it which parts of a newer protocol we do not speak.
 ///
 /// # Errors
@@ -41,16 +65,7 @@ pub(crate) async fn requested(client: &mut Stream, startup: &Startup) -> Result<
     }
     let version = negotiate(client, startup).await?;
     let parameters = startup.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let parameters = Parameters::parse(parameters).map_err(|error| match error {
-        ParameterError::Replication => Error::Replication,
-        error => Error::Parameter(error),
-    })?;
-    let role = startup.get("user").filter(|user| !user.is_empty()).ok_or(Error::NoUser)?;
-    let database = startup.get("database").filter(|name| !name.is_empty()).unwrap_or(role);
-    if role.len().max(database.len()) > LONGEST_NAME {
-        return Err(Error::NameTooLong);
-    }
-    Ok(Request { version, role: role.to_owned(), database: database.to_owned(), parameters })
+    Request::new(version, startup.get("user"), startup.get("database"), parameters)
 }
 
 /// Answers with NegotiateProtocolVersion where the client asks for more than 3.2, or for options of the protocol.
@@ -92,11 +107,6 @@ pub(crate) async fn authenticate(
     } else {
         Err(Error::Database(request.database.clone()))
     }
-}
-
-/// Whether a token may be sent on this connection: under TLS, or from this machine.
-pub(crate) fn is_private(client: &Stream, proxy: &Proxy) -> bool {
-    client.is_tls() || (client.is_local() && proxy.allows_local_clear_text())
 }
 
 /// Asks a Postgres client for its token, as for a password in clear.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use crate::admission::Seats;
 use crate::config::Http;
 use crate::listener::{EXHAUSTED, is_exhausted};
 use crate::proxy::Proxy;
@@ -44,7 +45,7 @@ pub(crate) struct Service {
     /// The certificate, for HTTP.
     tls: Option<Arc<ServerConfig>>,
     connections: Arc<Semaphore>,
-    requests: Arc<Semaphore>,
+    requests: Seats,
     rates: Rates,
     shares: Shares,
     /// The sessions that requests and WebSockets have begun.
@@ -68,7 +69,7 @@ impl Server {
             routes: route::routes(service.clone(), &config),
             tls: proxy.tls_for(&[b"h2", b"http/1.1"]),
             connections: Arc::new(Semaphore::new(config.max_connections)),
-            requests: Arc::new(Semaphore::new(config.max_requests)),
+            requests: Seats::new(config.max_requests, 0),
             rates: Rates::new(&config.rate),
             shares: Shares::new(config.max_pool_servers, proxy.pool.servers.max_identity_servers),
             sessions: TaskTracker::new(),

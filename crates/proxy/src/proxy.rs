@@ -104,9 +104,10 @@ impl Proxy {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether a client on this machine may send a token in clear.
-    pub(crate) fn allows_local_clear_text(&self) -> bool {
-        self.tls_required == TlsRequired::Remote
+    /// Whether a token or a password may be sent on a connection: nobody can listen in under TLS, nor, where that will do, on
+    /// this machine.
+    pub(crate) fn is_private(&self, tls: bool, local: bool) -> bool {
+        tls || (local && self.tls_required == TlsRequired::Remote)
     }
 
     /// What to show a client that speaks one of these protocols; none without a certificate.

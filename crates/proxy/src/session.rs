@@ -8,46 +8,47 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use identity::Identity;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 use upstream::{Lease, Want};
-use wire::startup::CancelRequest;
 use wire::stream::Stream;
 
 use crate::admission::{LoginPermit, Seat};
-use crate::authenticate::{Request, ask_for_token, authenticate, is_private, requested};
+use crate::authenticate::Request;
 use crate::cancel::Registration;
-use crate::client;
 use crate::config::PoolMode;
 use crate::deadlines::{Deadlines, Standing};
 use crate::digest::digest;
 use crate::error::{Error, notice_of_waiting};
 use crate::greeting::greet;
-use crate::handshake::{Greeting, Refused, handshake};
-use crate::passthrough::{self, Admitted};
+use crate::passthrough;
 use crate::proxy::Proxy;
 use crate::relay::{End, Relay, Session};
 use crate::remembered::Remembered;
 use crate::statements::Statements;
 use crate::tenancy::Tenancy;
 
-/// Serves one connection to its end. Of somebody who does not get in, `refused` hears before they do.
+mod entrance;
+
+pub(crate) use entrance::Entrant;
+
+use entrance::{enter, refuse};
+
+/// Serves one connection to its end. `judge` hears who gets in, and why somebody does not, before they do; it may turn away
+/// who would.
 pub(crate) async fn serve(
     socket: Stream,
     proxy: Arc<Proxy>,
     login: LoginPermit,
     id: u64,
-    refused: impl FnOnce(&Error),
+    judge: impl FnOnce(Result<&Entrant, &Error>) -> Result<(), Error>,
 ) {
     let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
     // The login's future is large, and most of a connection's life it is over.
-    let (client, seat, request, entrant) = match Box::pin(enter(socket, &proxy, id, &peer)).await {
+    let (client, seat, request, entrant) = match Box::pin(enter(socket, &proxy, id, &peer, judge)).await {
         Ok(Some(entered)) => entered,
         Ok(None) => return,
-        Err((client, error)) => {
-            refused(&error);
-            return Box::pin(refuse(client, &error, &proxy, id, &peer)).await;
-        }
+        Err((client, error)) => return Box::pin(refuse(client, &error, &proxy, id, &peer)).await,
     };
     drop(login);
     let identity = match entrant {
@@ -76,62 +77,6 @@ pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u6
     let mut visit = Box::new(Visit::new(client, seat, &request, identity, &proxy, Arrival::Guest(&statements)));
     let error = visit.serve(id).await;
     visit.end(&error, true, id).await;
-}
-
-/// Somebody who may come in.
-pub(crate) enum Entrant {
-    /// By a token, or as the anonymous role.
-    Identity(Identity),
-    /// By a password of the role's own.
-    Direct(Admitted),
-}
-
-/// From a socket to somebody who may come in; none, if nobody wants to.
-async fn enter(
-    socket: Stream,
-    proxy: &Proxy,
-    id: u64,
-    peer: &str,
-) -> Result<Option<(Stream, Seat, Request, Entrant)>, Refused> {
-    let deadline = Instant::now() + proxy.limits.client_login_timeout;
-    let tls = proxy.tls.as_ref().filter(|_| !socket.is_tunnel());
-    let greeted = timeout_at(deadline, handshake(socket, tls));
-    let greeting = match proxy.stop.gently.run_until_cancelled(greeted).await {
-        Some(Ok(greeting)) => greeting?,
-        Some(Err(_)) | None => {
-            debug!(id, peer, "no startup packet in time");
-            return Ok(None);
-        }
-    };
-    let (mut client, startup) = match greeting {
-        Greeting::Login(client, startup) => (client, startup),
-        Greeting::Cancel(client, request) => {
-            cancel(client, &request, proxy, id).await;
-            return Ok(None);
-        }
-    };
-    let entering = async {
-        let mut seat = proxy.admission.seat()?;
-        let request = requested(&mut client, &startup).await?;
-        let private = is_private(&client, proxy);
-        if proxy.passthrough.has(&request.role) {
-            let admitted = passthrough::log_in(&mut client, private, &request, proxy).await?;
-            return Ok((seat, request, Entrant::Direct(admitted)));
-        }
-        // Neon's driver sends a password before it is asked for one, whoever it logs in as.
-        if private && client.is_tunnel() && proxy.is_anonymous(&request.role) {
-            ask_for_token(&mut client).await?;
-        }
-        let identity = authenticate(private, &request, proxy, ask_for_token(&mut client)).await?;
-        seat.belongs_to(&identity)?;
-        Ok((seat, request, Entrant::Identity(identity)))
-    };
-    let late = Error::LoginTimeout(proxy.limits.client_login_timeout);
-    let entering = async { timeout_at(deadline, entering).await.unwrap_or(Err(late)) };
-    match proxy.stop.unless_going(entering).await {
-        Ok((seat, request, entrant)) => Ok(Some((client, seat, request, entrant))),
-        Err(error) => Err((Some(client), error)),
-    }
 }
 
 /// How a client has come.
@@ -370,30 +315,5 @@ impl<'a> Visit<'a> {
             database = request.database,
             "login"
         );
-    }
-}
-
-/// Passes a cancel request on, and hangs up when it has arrived: that is what a client waits for.
-async fn cancel(client: Stream, request: &CancelRequest, proxy: &Proxy, id: u64) {
-    let ticket = async { proxy.cancels.find(request)?.ticket().await };
-    match timeout(proxy.limits.client_login_timeout, ticket).await {
-        Ok(Some(ticket)) => match ticket.send().await {
-            Ok(()) => debug!(id, "cancel request delivered"),
-            Err(error) => warn!(id, %error, "cancel request not delivered"),
-        },
-        Ok(None) | Err(_) => debug!(id, "cancel request for nobody, or with a wrong key"),
-    }
-    drop(client);
-}
-
-async fn refuse(client: Option<Stream>, error: &Error, proxy: &Proxy, id: u64, peer: &str) {
-    // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
-    let reason = error.to_string();
-    match error {
-        Error::ClientGone(_) | Error::Startup(_) => debug!(id, peer, reason, "connection ended"),
-        _ => warn!(id, peer, reason, "connection refused"),
-    }
-    if let (Some(client), Some(message)) = (client, error.to_message(proxy.limits.auth_error_detail, id)) {
-        client::refuse(client, &message).await;
     }
 }

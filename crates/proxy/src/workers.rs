@@ -63,7 +63,7 @@ impl Workers {
         let (proxy, id) = (proxy.clone(), proxy.next_connection());
         self.spawn(async move {
             match socket.into_stream() {
-                Ok(stream) => session::serve(stream, proxy, permit, id, |_| ()).await,
+                Ok(stream) => session::serve(stream, proxy, permit, id, |_| Ok(())).await,
                 Err(error) => debug!(id, %error, "connection lost before it was served"),
             }
         });

@@ -2,15 +2,13 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::{self, HeaderName};
-use upstream::{ParameterError, Parameters};
 use wire::startup::Version;
 
 use super::answer::Failure;
 use super::connection_string::ConnectionString;
 use super::sql::{Isolation, Transaction};
-use crate::authenticate::{LONGEST_NAME, Request};
+use crate::authenticate::Request;
 use crate::config::Http;
-use crate::error::Error;
 
 const CONNECTION_STRING: HeaderName = HeaderName::from_static("neon-connection-string");
 const RAW_TEXT_OUTPUT: HeaderName = HeaderName::from_static("neon-raw-text-output");
@@ -105,28 +103,18 @@ pub(super) fn read(headers: &HeaderMap, config: &Http) -> Result<Asked, Failure>
             (named(&ROLE)?, None, named(&DATABASE)?, Vec::new())
         }
     };
-    let role = user.or_else(|| config.default_role.clone()).ok_or(Error::NoUser)?;
-    let database = database.or_else(|| config.default_database.clone()).unwrap_or_else(|| role.clone());
-    if role.len().max(database.len()) > LONGEST_NAME {
-        return Err(Error::NameTooLong.into());
-    }
+    let role = user.or_else(|| config.default_role.clone());
+    let database = database.or_else(|| config.default_database.clone());
+    // JSON is Unicode, so that is what the session speaks.
+    let parameters = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let parameters = parameters.chain([("client_encoding", "UTF8")]);
     Ok(Asked {
-        request: Request { version: Version::V3_0, role, database, parameters: session(&parameters)? },
+        request: Request::new(Version::V3_0, role.as_deref(), database.as_deref(), parameters)?,
         token: Token(bearer(headers)?),
         password: Token(password),
         form: form(headers)?,
         transaction: transaction(headers)?,
         echo: echo(headers),
-    })
-}
-
-/// JSON is Unicode, so that is what the session speaks.
-fn session(parameters: &[(String, String)]) -> Result<Parameters, Error> {
-    let asked = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let all = asked.chain([("client_encoding", "UTF8")]);
-    Parameters::parse(all).map_err(|error| match error {
-        ParameterError::Replication => Error::Replication,
-        error => Error::Parameter(error),
     })
 }
 

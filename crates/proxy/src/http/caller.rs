@@ -57,9 +57,9 @@ impl Caller {
         Self { tls: tls || proto.is_some_and(under_tls), address }
     }
 
-    /// Whether nobody can listen in on it: under TLS, or from this machine, where that will do.
-    pub(super) fn is_private(&self, allows_local_clear_text: bool) -> bool {
-        self.tls || (self.address.ip().to_canonical().is_loopback() && allows_local_clear_text)
+    /// Whether it comes from this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
     }
 }
 
@@ -132,9 +132,9 @@ mod tests {
         for somebody in ["192.0.2.1", "192.0.2.1:4711", "unknown", "_hidden", "127.0.0.1, unknown", ""] {
             headers.insert(FORWARDED_FOR, HeaderValue::from_str(somebody).unwrap());
             let caller = Caller::of(carrier, &headers, &config(&["127.0.0.1/32"]));
-            assert!(!caller.is_private(true), "{somebody:?}");
+            assert!(!caller.is_local(), "{somebody:?}");
         }
         let direct = Caller::of(carrier, &HeaderMap::new(), &config(&[]));
-        assert!(direct.is_private(true) && !direct.is_private(false));
+        assert!(direct.is_local());
     }
 }

@@ -19,6 +19,7 @@ use upstream::Holder;
 
 use crate::config::Rate;
 use crate::error::Error;
+use crate::session::Entrant;
 use crate::tenancy::holder;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,8 +79,23 @@ impl Rates {
         }
     }
 
+    /// Somebody gets in, or does not: what to do with the former, who may be too fast.
+    ///
+    /// # Errors
+    /// [`Error::TooFast`]
+    pub(crate) fn judge(&self, from: IpAddr, entered: Result<&Entrant, &Error>, now: Instant) -> Result<(), Error> {
+        match entered {
+            Ok(Entrant::Identity(identity)) => self.identified(identity, now),
+            Ok(Entrant::Direct(_)) => Ok(()),
+            Err(error) => {
+                self.failed(from, error, now);
+                Ok(())
+            }
+        }
+    }
+
     /// It was turned away. That is held against the address if it was for its token or password.
-    pub(crate) fn failed(&self, from: IpAddr, error: &Error, now: Instant) {
+    fn failed(&self, from: IpAddr, error: &Error, now: Instant) {
         if let Some(failures) = self.failures.as_ref().filter(|_| is_failed_authentication(error)) {
             failures.charge(Network::of(from), now);
         }
@@ -89,7 +105,7 @@ impl Rates {
     ///
     /// # Errors
     /// [`Error::TooFast`]
-    pub(crate) fn identified(&self, identity: &Identity, now: Instant) -> Result<(), Error> {
+    fn identified(&self, identity: &Identity, now: Instant) -> Result<(), Error> {
         let Some(identities) = &self.identities else { return Ok(()) };
         let Some(holder) = holder(identity) else { return Ok(()) };
         identities.take(holder, now).map_err(|wait| too_fast(Pace::Identity(identities.limit), wait))

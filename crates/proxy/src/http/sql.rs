@@ -13,7 +13,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use identity::Identity;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -22,6 +21,7 @@ use super::answer::Failure;
 use super::asking::{self, Asked};
 use super::caller::{Caller, Carrier};
 use super::shares::Share;
+use crate::admission::Seat;
 use crate::authenticate::authenticate;
 use crate::config::Http;
 use crate::error::Error;
@@ -53,12 +53,12 @@ pub(super) use frames::{Isolation, Transaction};
 use body::Work;
 
 /// A request that has been read, from somebody who may ask, and what it holds until it is answered.
-struct Admitted {
+struct Job {
     asked: Asked,
     work: Work,
     caller: Caller,
     id: u64,
-    place: OwnedSemaphorePermit,
+    place: Seat,
     _share: Option<Share>,
 }
 
@@ -69,8 +69,8 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
     let caller = Caller::of(carrier, request.headers(), &service.config);
     // Most of its life it waits, and what it waits in is large.
     let answered = Box::pin(async {
-        let (admitted, entrant) = admit(service, caller, request, id).await?;
-        run::run(service, admitted, entrant).await
+        let (job, entrant) = admit(service, caller, request, id).await?;
+        run::run(service, job, entrant).await
     });
     match answered.await {
         Ok(response) => response,
@@ -82,19 +82,16 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
 }
 
 /// From a request to somebody who may ask, and what.
-async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<(Admitted, Entrant), Failure> {
+async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<(Job, Entrant), Failure> {
     let Service { proxy, config, rates, .. } = service;
     let from = caller.address.ip();
     rates.came(from, Instant::now())?;
-    let place = service.requests.clone().try_acquire_owned();
-    let place = place.map_err(|_| Error::TooManyRequests(config.max_requests))?;
+    let place = service.requests.take().map_err(Error::TooManyRequests)?;
     let (head, body) = request.into_parts();
     let mut asked = asking::read(&head.headers, config)?;
     let entered = enter(proxy, caller, &mut asked).await;
-    let entrant = entered.inspect_err(|error| rates.failed(from, error, Instant::now()))?;
-    if let Entrant::Identity(identity) = &entrant {
-        rates.identified(identity, Instant::now())?;
-    }
+    rates.judge(from, entered.as_ref(), Instant::now())?;
+    let entrant = entered?;
     // Only now: strangers have nothing to say.
     let work = read(config, &head.headers, body).await?;
     let share = match &entrant {
@@ -104,12 +101,12 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     };
     let user = &asked.request.role;
     debug!(id, peer = %from, user, database = asked.request.database, passthrough = share.is_none(), "request");
-    Ok((Admitted { asked, work, caller, id, place, _share: share }, entrant))
+    Ok((Job { asked, work, caller, id, place, _share: share }, entrant))
 }
 
 /// Finds out who asks: by a token, or by a password where the role has one of its own.
 async fn enter(proxy: &Proxy, caller: Caller, asked: &mut Asked) -> Result<Entrant, Error> {
-    let private = caller.is_private(proxy.allows_local_clear_text());
+    let private = proxy.is_private(caller.tls, caller.is_local());
     if proxy.passthrough.has(&asked.request.role) {
         let password = asked.take_password().unwrap_or_default();
         // A login to a server is large, and would make every request as large.

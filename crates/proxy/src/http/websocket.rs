@@ -31,7 +31,7 @@ use super::caller::{Caller, Carrier};
 use crate::admission::LoginPermit;
 use crate::config::Http;
 use crate::error::Error;
-use crate::session;
+use crate::session::{self, Entrant};
 
 mod carriage;
 mod frame;
@@ -105,8 +105,9 @@ async fn serve(service: Arc<Service>, upgrade: OnUpgrade, caller: Caller, login:
     let proxy = &service.proxy;
     let session = {
         let service = service.clone();
-        let held_against = move |error: &Error| service.rates.failed(caller.address.ip(), error, Instant::now());
-        session::serve(near, proxy.clone(), login, id, held_against)
+        let judge =
+            move |entered: Result<&Entrant, &Error>| service.rates.judge(caller.address.ip(), entered, Instant::now());
+        session::serve(near, proxy.clone(), login, id, judge)
     };
     service.sessions.spawn(session);
     let too_late = async {

@@ -1,7 +1,7 @@
 //! Who gets a WebSocket: the handshake of RFC 6455, origins, TLS, and how many there may be.
 
 use pgusher_tests::request::query;
-use pgusher_tests::{Handshake, Message, Proxy, Stage, startup};
+use pgusher_tests::{Handshake, Message, Proxy, Stage, Token, startup, wait};
 use reqwest::StatusCode;
 
 use super::{login, proxy};
@@ -143,6 +143,25 @@ async fn failed_logins_are_held_against_the_address_they_came_from() {
     assert_eq!(status, "429");
     assert!(head.contains("retry-after: "), "{head}");
     assert_eq!(proxy.sql(&stage.token("alice"), "SELECT 1").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn an_identity_that_logs_in_too_often_is_turned_away_and_others_are_not() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.identity_rate", 1).start().await;
+    let log_in = async |token: &Token<'_>| {
+        let mut websocket = proxy.websocket().await;
+        websocket.send(login(token).concat()).await;
+        websocket.into_raw().until_ready().await
+    };
+    let alice = stage.token("alice");
+    let refused = async || {
+        let heard = log_in(&alice).await;
+        (!Message::tags(&heard).ends_with('Z')).then_some(heard)
+    };
+    let refused = wait::until("one too many", refused).await;
+    assert_eq!(refused.last().map(Message::sqlstate).as_deref(), Some("53400"));
+    assert!(Message::tags(&log_in(&stage.token("bob")).await).ends_with('Z'));
 }
 
 #[tokio::test]

@@ -11,15 +11,16 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::{BodyExt, Full};
-use tokio::sync::OwnedSemaphorePermit;
 use wire::stream::tunnel;
 
-use super::Admitted;
+use super::Job;
 use super::body::{Statement, Work};
 use super::error::SqlError;
 use super::exchange::{Exchange, Outcome};
 use super::frames::{self, Named};
 use super::results::{Layout, Results, Style};
+use crate::admission::Seat;
+use crate::error::Error;
 use crate::http::Service;
 use crate::http::answer::Failure;
 use crate::http::asking::{Form, LINES};
@@ -32,34 +33,34 @@ const RESULT_CHANGED: (&str, &str) = ("0A000", "RevalidateCachedQuery");
 
 /// Has it done. A statement whose result has changed since a server prepared it is refused there before anything is done;
 /// who asked did not prepare it, and so it is asked again, which prepares it anew.
-pub(super) async fn run(service: &Service, admitted: Admitted, entrant: Entrant) -> Result<Response, Failure> {
-    let lines = admitted.asked.form.lines;
+pub(super) async fn run(service: &Service, job: Job, entrant: Entrant) -> Result<Response, Failure> {
+    let lines = job.asked.form.lines;
     let again = match &entrant {
         Entrant::Identity(identity) => Some(identity.clone()),
         Entrant::Direct(_) => None,
     };
-    let mut exchange = begin(service, &admitted, entrant)?;
+    let mut exchange = begin(service, &job, entrant)?;
     let mut out = Vec::new();
     let mut outcome = wait(service, lines, &mut exchange, &mut out).await?;
     if let (Some(Err(error)), Some(identity)) = (&outcome, again)
         && is_outdated(error)
         && !exchange.has_committed()
     {
-        exchange = begin(service, &admitted, Entrant::Identity(identity))?;
+        exchange = begin(service, &job, Entrant::Identity(identity))?;
         out.clear();
         outcome = wait(service, lines, &mut exchange, &mut out).await?;
     }
     if lines {
-        let body = stream(exchange, out, outcome.is_some(), admitted);
+        let body = stream(exchange, out, outcome.is_some(), job);
         return Ok(([(header::CONTENT_TYPE, LINES)], body).into_response());
     }
     outcome.unwrap_or(Ok(())).map_err(Failure::Database)?;
-    let echo = if matches!(admitted.work, Work::Batch(_)) { admitted.asked.echo } else { HeaderMap::new() };
-    Ok((echo, [(header::CONTENT_TYPE, "application/json")], document(out, admitted.place)).into_response())
+    let echo = if matches!(job.work, Work::Batch(_)) { job.asked.echo } else { HeaderMap::new() };
+    Ok((echo, [(header::CONTENT_TYPE, "application/json")], document(out, job.place)).into_response())
 }
 
 /// A document, which counts as a request until it is taken: of so many there is room.
-fn document(out: Vec<u8>, place: OwnedSemaphorePermit) -> Body {
+fn document(out: Vec<u8>, place: Seat) -> Body {
     Body::new(Full::<Bytes>::from(out).map_err(move |never: Infallible| {
         let _held = &place;
         never
@@ -73,18 +74,25 @@ fn is_outdated(error: &SqlError) -> bool {
 }
 
 /// Starts a session that works for the request.
-fn begin(service: &Service, admitted: &Admitted, entrant: Entrant) -> Result<Exchange, Failure> {
-    let Admitted { asked, work, caller, id, .. } = admitted;
+fn begin(service: &Service, job: &Job, entrant: Entrant) -> Result<Exchange, Failure> {
+    let Job { asked, work, caller, id, .. } = job;
     let (proxy, request) = (service.proxy.clone(), asked.request.clone());
     let mut seat = proxy.admission.seat()?;
-    let (near, far) = tunnel(caller.tls, Some(caller.address));
-    let is_kept = matches!(entrant, Entrant::Identity(_));
+    let names = match &entrant {
+        Entrant::Identity(_) => names(work),
+        // Nobody else finds anything on its server.
+        Entrant::Direct(_) => vec![None; statements(work).len()],
+    };
     let too_long = |error: frames::TooLong| Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", error.to_string());
-    let (frames, results) = requests(admitted, is_kept).map_err(too_long)?;
+    let (frames, results) = requests(job, &names).map_err(too_long)?;
+    let (near, far) = tunnel(caller.tls, Some(caller.address));
     match entrant {
         Entrant::Identity(identity) => {
-            seat.belongs_to(&identity)?;
-            let guest = Guest { seat, request, identity, statements: known(work) };
+            seat.belongs_to(&identity).map_err(Error::TooManyOfIdentity)?;
+            let text = |query: &str| CString::new(query).expect("a query that was read has no zero byte");
+            let known = names.into_iter().zip(statements(work));
+            let known = known.filter_map(|(name, statement)| Some((name?, text(&statement.query)))).collect();
+            let guest = Guest { seat, request, identity, statements: known };
             service.sessions.spawn(session::host(near, guest, proxy, *id));
         }
         Entrant::Direct(admitted) => {
@@ -94,35 +102,28 @@ fn begin(service: &Service, admitted: &Admitted, entrant: Entrant) -> Result<Exc
     Ok(Exchange::new(far, frames, results))
 }
 
-/// The names and texts of the statements that servers keep, for whoever asks them next.
-fn known(work: &Work) -> Vec<(String, CString)> {
-    let text = |query: &str| CString::new(query).expect("a query that was read has no zero byte");
-    let kept = statements(work).iter().enumerate().filter(|(_, statement)| is_short(statement));
-    kept.map(|(number, statement)| (number.to_string(), text(&statement.query))).collect()
+/// The names of those statements that servers keep, for whoever asks them next.
+fn names(work: &Work) -> Vec<Option<String>> {
+    let is_kept = |statement: &Statement| statement.query.len() <= LONGEST_SHARED;
+    let numbered = statements(work).iter().enumerate();
+    numbered.map(|(number, statement)| is_kept(statement).then(|| number.to_string())).collect()
 }
 
-fn is_short(statement: &Statement) -> bool {
-    statement.query.len() <= LONGEST_SHARED
-}
-
-/// What the session is to be asked, and who reads what it answers. `is_kept`: it knows the statements by their names.
-fn requests(admitted: &Admitted, is_kept: bool) -> Result<(Bytes, Results), frames::TooLong> {
-    let Form { raw_text, array_mode, lines } = admitted.asked.form;
+/// What the session is to be asked, and who reads what it answers.
+fn requests(job: &Job, names: &[Option<String>]) -> Result<(Bytes, Results), frames::TooLong> {
+    let Form { raw_text, array_mode, lines } = job.asked.form;
     let style = |statement: &Statement| Style { raw_text, array_mode: statement.array_mode.unwrap_or(array_mode) };
     let layout = if lines { Layout::Lines } else { Layout::Document };
-    let names: Vec<_> = (0..statements(&admitted.work).len()).map(|number| number.to_string()).collect();
-    let named = statements(&admitted.work)
-        .iter()
-        .zip(&names)
-        .map(|(statement, name)| Named { statement, name: (is_kept && is_short(statement)).then_some(name.as_str()) });
+    let named = statements(&job.work).iter().zip(names);
+    let mut named = named.map(|(statement, name)| Named { statement, name: name.as_deref() });
     let mut out = BytesMut::new();
-    let results = match &admitted.work {
+    let results = match &job.work {
         Work::Single(statement) => {
-            named.into_iter().try_for_each(|statement| frames::single(statement, &mut out))?;
+            named.try_for_each(|statement| frames::single(statement, &mut out))?;
             Results::single(style(statement), layout)
         }
         Work::Batch(statements) => {
-            frames::batch(admitted.asked.transaction, named, &mut out)?;
+            frames::batch(job.asked.transaction, named, &mut out)?;
             Results::batch(statements.iter().map(style).collect(), layout)
         }
     };
@@ -161,10 +162,10 @@ async fn wait(
 }
 
 /// The lines as they come, behind the first; `over`: there are no more. What the request holds it holds to the end.
-fn stream(mut exchange: Exchange, first: Vec<u8>, mut over: bool, admitted: Admitted) -> Body {
+fn stream(mut exchange: Exchange, first: Vec<u8>, mut over: bool, job: Job) -> Body {
     let mut first = Some(first);
     Body::from_stream(stream::poll_fn(move |cx| {
-        let _held = &admitted;
+        let _held = &job;
         if let Some(first) = first.take() {
             return Poll::Ready(Some(Ok::<_, Infallible>(first)));
         }
