@@ -113,6 +113,9 @@ pub(crate) enum Error {
     /// `max_requests` is reached.
     #[error("more than http.max_requests = {0} requests")]
     TooManyRequests(usize),
+    /// One identity has all of them that it may have.
+    #[error("more than {0} requests of one identity, a quarter of http.max_requests")]
+    TooManyRequestsOfIdentity(usize),
     /// `max_identity_conn` is reached.
     #[error("more than max_identity_conn = {0} clients of one identity")]
     TooManyOfIdentity(usize),
@@ -247,6 +250,9 @@ impl Error {
                 .detail(format!("client_login_timeout is {}.", seconds(*limit))),
             Self::TooManyClients(limit) => too_many("clients", "max_client_conn", *limit),
             Self::TooManyRequests(limit) => too_many("requests", "http.max_requests", *limit),
+            Self::TooManyRequestsOfIdentity(limit) => {
+                too_many("requests of this identity", "A quarter of http.max_requests", *limit)
+            }
             Self::TooManyOfIdentity(limit) => too_many("clients of this identity", "max_identity_conn", *limit),
             Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
             Self::TooFast { pace, retry_after } => Refusal::new("53400", "too many requests")

@@ -69,7 +69,7 @@ impl Server {
             routes: route::routes(service.clone(), &config),
             tls: proxy.tls_for(&[b"h2", b"http/1.1"]),
             connections: Arc::new(Semaphore::new(config.max_connections)),
-            requests: Seats::new(config.max_requests, 0),
+            requests: Seats::new(config.max_requests, config.max_requests.div_ceil(4)),
             rates: Rates::new(&config.rate),
             shares: Shares::new(config.max_pool_servers, proxy.pool.servers.max_identity_servers),
             sessions: TaskTracker::new(),

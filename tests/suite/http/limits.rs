@@ -1,5 +1,6 @@
 //! How large, how many, and what happens to who goes away.
 
+use futures_util::future::select_all;
 use pgusher_tests::{Answer, Proxy, Stage, Token, wait};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -67,6 +68,24 @@ async fn one_request_too_many_is_told_to_come_back() {
     assert_eq!(refused.code(), "53300");
     asking.abort();
     wait::until("room", async || (proxy.sql(&token, "SELECT 1").await.status == StatusCode::OK).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_requests_of_one_identity_leave_room_for_others() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.max_requests", 8).set("http.max_pool_servers", 1);
+    let proxy = proxy.set("pool.query_wait_timeout", "1h").start().await;
+    let (alice, bob) = (stage.token("alice"), stage.token("bob"));
+    // One runs, one waits for its server, and one is too many.
+    let mut asking: Vec<_> = (0..3).map(|_| ask_for_ever(&proxy, &alice, "leaves_room")).collect();
+    let (refused, ..) = wait::within("a refusal", select_all(&mut asking)).await;
+    let refused = refused.unwrap();
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, Some("1")));
+    assert_eq!(refused.code(), "53300");
+    let another = ask_for_ever(&proxy, &bob, "has_room");
+    asking.iter().for_each(JoinHandle::abort);
+    until_running(stage, "has_room", 1).await;
+    another.abort();
 }
 
 #[tokio::test]

@@ -92,7 +92,9 @@ fn refused(error: &Error) -> (StatusCode, HeaderMap) {
         Error::TlsRequired { .. } => (StatusCode::FORBIDDEN, HeaderMap::new()),
         Error::Expired => (StatusCode::UNAUTHORIZED, challenge(Some("invalid_token"))),
         Error::TooFast { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, come_back(retry_after.as_secs())),
-        Error::TooManyOfIdentity(_) => (StatusCode::TOO_MANY_REQUESTS, come_back(COME_BACK)),
+        Error::TooManyOfIdentity(_) | Error::TooManyRequestsOfIdentity(_) => {
+            (StatusCode::TOO_MANY_REQUESTS, come_back(COME_BACK))
+        }
         Error::TooManyRequests(_) | Error::TooManyLogins(_) | Error::TooManyClients(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))
         }

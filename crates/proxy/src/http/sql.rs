@@ -86,12 +86,15 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     let Service { proxy, config, rates, .. } = service;
     let from = caller.address.ip();
     rates.came(from, Instant::now())?;
-    let place = service.requests.take().map_err(Error::TooManyRequests)?;
+    let mut place = service.requests.take().map_err(Error::TooManyRequests)?;
     let (head, body) = request.into_parts();
     let mut asked = asking::read(&head.headers, config)?;
     let entered = enter(proxy, caller, &mut asked).await;
     rates.judge(from, entered.as_ref(), Instant::now())?;
     let entrant = entered?;
+    if let Entrant::Identity(identity) = &entrant {
+        place.belongs_to(identity).map_err(Error::TooManyRequestsOfIdentity)?;
+    }
     // Only now: strangers have nothing to say.
     let work = read(config, &head.headers, body).await?;
     let share = match &entrant {
