@@ -2,7 +2,9 @@
 
 use pgusher_tests::request::{cancel, query};
 use pgusher_tests::{Message, Proxy, ProxyBuilder, Raw, Stage, Token, startup};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
+
+use crate::drivers::cancels_a_query;
 
 /// A session that waits for a lock, so that it is the test which decides when its statement ends.
 struct Waiting {
@@ -53,16 +55,7 @@ async fn log_in(proxy: &Proxy, token: &Token<'_>, minor: u32) -> (Raw, Vec<u8>) 
 async fn a_driver_cancels_its_statement() {
     let stage = Stage::get();
     let proxy = Proxy::start(stage).await;
-    let client = proxy.connect(&stage.token("alice")).await;
-    let backend = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
-    let token = client.cancel_token();
-
-    let sleeping = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(600)").await });
-    stage.until_backend(backend, "wait_event = 'PgSleep'").await;
-    token.cancel_query(NoTls).await.expect("delivered");
-
-    let error = sleeping.await.expect("no panic").expect_err("cancelled");
-    assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+    cancels_a_query(stage, &proxy.connect(&stage.token("alice")).await).await.expect("delivered");
 }
 
 #[tokio::test]

@@ -131,7 +131,8 @@ async fn is_refused_a_row_of_another(client: &Client) {
     assert_eq!(refused.expect_err("a refusal").code().map(|code| code.code()), Some("42501"));
 }
 
-async fn cancels_a_query(stage: &Stage, client: &Client) -> Result<(), Error> {
+/// A query that sleeps is cancelled by the driver, and says so.
+pub(crate) async fn cancels_a_query(stage: &Stage, client: &Client) -> Result<(), Error> {
     let backend = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
     let cancel = async {
         stage.until_backend(backend, "wait_event = 'PgSleep'").await;

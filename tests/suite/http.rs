@@ -2,9 +2,7 @@
 
 mod answers;
 mod hostile;
-mod http2;
 mod identity;
 mod limits;
-mod passwords;
 mod transport;
 mod websocket;

@@ -43,6 +43,39 @@ async fn a_request_has_a_server_to_itself_and_no_claims() {
 }
 
 #[tokio::test]
+async fn a_batch_is_a_transaction_and_its_error_is_told() {
+    let proxy = proxy().await;
+    let batch = |queries: [&str; 2]| {
+        request(&proxy, "neondb_owner:owner", &json!({"queries": queries.map(|query| json!({"query": query}))}))
+    };
+    let failed = Answer::to(batch(["CREATE TABLE by_http (x int)", "SELECT 1/0"])).await;
+    assert_eq!((failed.status, &*failed.code()), (StatusCode::BAD_REQUEST, "22012"));
+    let done = Answer::to(batch(["CREATE TABLE by_http (x int)", "DROP TABLE by_http"])).await;
+    assert_eq!(done.json()["results"][1]["command"], "DROP", "{done:?}");
+    assert_eq!(rows(&proxy, "SELECT count(DISTINCT user_id) > 1 AS all FROM todos").await, json!([{"all": true}]));
+}
+
+#[tokio::test]
+async fn no_token_is_a_password_and_no_password_a_token() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let token = stage.token("alice").to_string();
+    let query = json!({"query": "SELECT 1"});
+    for refused in [
+        request(&proxy, "neondb_owner", &query),
+        request(&proxy, &format!("neondb_owner:{token}"), &query),
+        request(&proxy, "neondb_owner", &query).bearer_auth(&token),
+        request(&proxy, "neondb_owner", &query).bearer_auth("owner"),
+        request(&proxy, "authenticated:owner", &query),
+    ] {
+        let answer = Answer::to(refused).await;
+        assert_eq!((answer.status, &*answer.code()), (StatusCode::BAD_REQUEST, "28P01"), "{answer:?}");
+    }
+    let off = Proxy::builder(stage).http().start().await;
+    let answer = Answer::to(request(&off, "neondb_owner:owner", &query)).await;
+    assert_eq!(answer.code(), "28P01", "{answer:?}");
+}
+
+#[tokio::test]
 async fn lines_stream() {
     let proxy = proxy().await;
     let query = json!({"query": "SELECT generate_series(1, 50000) AS number"});

@@ -6,9 +6,9 @@ use pgusher_tests::request::query;
 use pgusher_tests::{Message, Proxy, Raw, Stage};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use tokio::net::TcpStream;
-use tokio_postgres::NoTls;
 
 use super::{WHO, begin, builder, connect, log_in, session, value, with_owner};
+use crate::drivers::cancels_a_query;
 
 /// A session that waits for a lock, so that it is the test which decides when its statement ends.
 async fn waiting(proxy: &Proxy, lock: i64) -> (Raw, Vec<u8>, tokio_postgres::Client) {
@@ -82,14 +82,7 @@ async fn a_cancel_reaches_it_by_its_own_key_which_is_not_the_servers() {
 #[tokio::test]
 async fn a_driver_cancels_its_statement() {
     let (stage, proxy) = (Stage::get(), with_owner().await);
-    let client = connect(&proxy).await;
-    let backend = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
-    let token = client.cancel_token();
-    let sleeping = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(600)").await });
-    stage.until_backend(backend, "wait_event = 'PgSleep'").await;
-    token.cancel_query(NoTls).await.expect("delivered");
-    let error = sleeping.await.expect("no panic").expect_err("cancelled");
-    assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+    cancels_a_query(stage, &connect(&proxy).await).await.expect("delivered");
 }
 
 #[tokio::test]

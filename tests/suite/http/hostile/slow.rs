@@ -1,7 +1,13 @@
 //! Clients that take their time, or stop: what they hold is free again, and others go on meanwhile.
 
-use pgusher_tests::{Proxy, RawHttp, Stage, post, wait};
+use axum::http::Response;
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::SendRequest;
+use pgusher_tests::{Proxy, RawHttp, Stage, Token, post, wait};
+use reqwest::StatusCode;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::{goes_on, query};
 use crate::http::limits::until_running;
@@ -33,10 +39,7 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 #[tokio::test]
 async fn an_http2_connection_without_requests_is_ended() {
     let (stage, proxy) = (Stage::get(), impatient().await);
-    let socket = TcpStream::connect(proxy.http_address()).await.unwrap();
-    let (mut client, connection) = h2::client::handshake(socket).await.unwrap();
-    let ended = tokio::spawn(connection);
-    client = client.ready().await.unwrap();
+    let (mut client, ended) = http2(&proxy, 65_535).await;
     let answer = super::http2::ask(&mut client, &stage.token("alice"), "SELECT 1 AS one").await.unwrap();
     assert_eq!(answer["rows"][0]["one"], 1);
     wait::within("the end of the connection", ended).await.unwrap().unwrap();
@@ -78,23 +81,72 @@ async fn who_closes_one_direction_has_gone() {
     raw.ended().await;
 }
 
+/// A client of HTTP/2 whose streams take so many bytes that nobody has read, and its connection.
+async fn http2(proxy: &Proxy, window: u32) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+    let socket = TcpStream::connect(proxy.http_address()).await.expect("it listens");
+    let mut http2 = h2::client::Builder::new();
+    // What one stream does not take is not kept from the others.
+    http2.initial_window_size(window).initial_connection_window_size(1 << 30);
+    let (client, connection) = http2.handshake::<_, Bytes>(socket).await.expect("HTTP/2");
+    (client.ready().await.expect("room for a stream"), tokio::spawn(connection))
+}
+
+/// Asks, and takes the head of the answer and nothing behind it.
+async fn ask(client: &mut SendRequest<Bytes>, token: &Token<'_>, accept: &str, sql: &str) -> Response<RecvStream> {
+    let request = axum::http::Request::post("http://localhost/sql").header("accept", accept);
+    let request = request.header("authorization", format!("Bearer {token}"));
+    let request = request
+        .header("pgusher-role", "authenticated")
+        .header("pgusher-database", "neondb")
+        .body(())
+        .expect("a request");
+    let (answer, mut body) = client.send_request(request, false).expect("a stream");
+    body.send_data(query(sql).into(), true).expect("it is open");
+    wait::within("an answer", answer).await.expect("a head")
+}
+
 #[tokio::test]
 async fn who_opens_no_window_for_a_stream_loses_it_too() {
     let (stage, proxy) = (Stage::get(), impatient().await);
-    let socket = TcpStream::connect(proxy.http_address()).await.unwrap();
-    let (client, connection) = h2::client::handshake(socket).await.unwrap();
-    let ended = tokio::spawn(connection);
-    let mut client = client.ready().await.unwrap();
-    let request = axum::http::Request::post("http://localhost/sql").header("accept", "application/x-ndjson");
-    let request = request.header("authorization", format!("Bearer {}", stage.token("bob")));
-    let request =
-        request.header("pgusher-role", "authenticated").header("pgusher-database", "neondb").body(()).unwrap();
-    let (answer, mut body) = client.send_request(request, false).unwrap();
-    body.send_data(query("SELECT generate_series(1, 2000000000), 'no_window'").into(), true).unwrap();
-    // It is held, and nothing of it read: no window is opened.
-    let answer = wait::within("an answer", answer).await.unwrap();
-    until_running(stage, "no_window", 0).await;
-    goes_on(&proxy).await;
-    drop(wait::within("the end of the connection", ended).await.unwrap());
-    drop(answer);
+    for window in [0, 65_535] {
+        let (mut client, ended) = http2(&proxy, window).await;
+        let rows = "SELECT generate_series(1, 2000000000), 'no_window'";
+        let held = ask(&mut client, &stage.token("bob"), "application/x-ndjson", rows).await;
+        until_running(stage, "no_window", 0).await;
+        goes_on(&proxy).await;
+        drop(wait::within("the end of the connection", ended).await.unwrap());
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn who_goes_on_asking_loses_a_stream_that_it_does_not_take_as_well() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.write_timeout", "1s").start().await;
+    let (mut client, ended) = http2(&proxy, 65_535).await;
+    let token = stage.token("bob");
+    let rows = "SELECT generate_series(1, 2000000000), 'one_of_many'";
+    let held = ask(&mut client, &token, "application/x-ndjson", rows).await;
+    let asking = async {
+        while !ended.is_finished() {
+            // The last one may find that it is over.
+            let _ = super::http2::ask(&mut client, &token, "SELECT 1 AS one").await;
+        }
+    };
+    wait::within("the end of the connection", asking).await;
+    until_running(stage, "one_of_many", 0).await;
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_taken_is_a_request_still() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.max_requests", 1).start().await;
+    let token = stage.token("alice");
+    let (mut client, connection) = http2(&proxy, 0).await;
+    let held = ask(&mut client, &token, "*/*", "SELECT repeat('x', 1000000)").await;
+    assert_eq!(proxy.sql(&token, "SELECT 1").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    connection.abort();
+    wait::until("room", async || (proxy.sql(&token, "SELECT 1").await.status == StatusCode::OK).then_some(())).await;
+    drop((client, held));
 }
