@@ -100,7 +100,10 @@ impl Remembered {
     /// What was sent to the server in this turn and changes settings, in the order in which its command tags will come.
     pub(crate) fn sent(&mut self, effects: Effects, turn: u64) {
         self.pin(effects.pins);
-        self.expected.extend(effects.changes.into_iter().map(|change| (turn, change)));
+        // Most often there are none.
+        if !effects.changes.is_empty() {
+            self.expected.extend(effects.changes.into_iter().map(|change| (turn, change)));
+        }
     }
 
     /// A command completed. Returns what it changed, if that is known.

@@ -149,23 +149,39 @@ static LETTERS: [Letter; 256] = {
     letters
 };
 
-/// By first letter: a bit for each length that a word that matters has.
-static LENGTHS_THAT_MATTER: [u64; 256] = {
-    let mut lengths = [0; 256];
+/// A bit for each length that words have which matter.
+#[derive(Clone, Copy)]
+struct Lengths {
+    /// Those that begin with the letter.
+    first: u64,
+    /// Those that end with it.
+    last: u64,
+    /// Those that may go on as one of [`BEGINNINGS`] does whose first letter it is, or whose third.
+    begin: u64,
+    third: u64,
+}
+
+static LENGTHS: [Lengths; 256] = {
+    let mut lengths = [Lengths { first: 0, last: 0, begin: 0, third: 0 }; 256];
     let mut index = 0;
     while index < WORDS.len() {
         let (word, meaning) = (WORDS[index].0.as_bytes(), WORDS[index].1);
         if meaning.is_cause() {
-            lengths[word[0] as usize] |= 1 << word.len();
-            lengths[word[0].to_ascii_uppercase() as usize] = lengths[word[0] as usize];
+            let (first, last) = (word[0], word[word.len() - 1]);
+            lengths[first as usize].first |= 1 << word.len();
+            lengths[first.to_ascii_uppercase() as usize].first |= 1 << word.len();
+            lengths[last as usize].last |= 1 << word.len();
+            lengths[last.to_ascii_uppercase() as usize].last |= 1 << word.len();
         }
         index += 1;
     }
     let mut index = 0;
     while index < BEGINNINGS.len() {
         let word = BEGINNINGS[index].0.as_bytes();
-        lengths[word[0] as usize] |= u64::MAX << word.len();
-        lengths[word[0].to_ascii_uppercase() as usize] = lengths[word[0] as usize];
+        lengths[word[0] as usize].begin |= u64::MAX << word.len();
+        lengths[word[0].to_ascii_uppercase() as usize].begin |= u64::MAX << word.len();
+        lengths[word[2] as usize].third |= u64::MAX << word.len();
+        lengths[word[2].to_ascii_uppercase() as usize].third |= u64::MAX << word.len();
         index += 1;
     }
     lengths
@@ -202,11 +218,12 @@ impl Word {
     /// meaning only beside one that matters.
     #[inline]
     pub(super) fn matters(word: &[u8]) -> bool {
-        let Some(&first) = word.first() else { return false };
+        let (Some(&first), Some(&last), 0..64) = (word.first(), word.last(), word.len()) else { return false };
+        let (by_first, by_last, length) = (&LENGTHS[usize::from(first)], &LENGTHS[usize::from(last)], 1 << word.len());
+        let begins = by_first.begin & length != 0
+            && word.get(2).is_some_and(|third| LENGTHS[usize::from(*third)].third & length != 0);
         // Hardly any passes here.
-        word.len() < 64
-            && (LENGTHS_THAT_MATTER[usize::from(first)] >> word.len()) & 1 == 1
-            && Self::find(word).is_cause()
+        (by_first.first & by_last.last & length != 0 || begins) && Self::find(word).is_cause()
     }
 
     const fn is_cause(self) -> bool {
