@@ -223,10 +223,9 @@ impl Relay {
             // What is swallowed makes room.
             let _ = self.up.poll_drain(cx, &mut tokio::io::sink());
             ready!(self.poll_down(cx))?;
-            match ready!(self.up.poll_fill(cx, &mut self.client)) {
-                Ok(0) => self.session.listening = false,
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(End::ClientLost(error))),
+            // Whether there is something is asked last, so that we are woken for it.
+            if !fill_up(&mut self.up, cx, &mut self.client, &mut self.session.listening)? && self.session.listening {
+                return Poll::Pending;
             }
         }
     }

@@ -164,23 +164,14 @@ impl Lane {
 
     fn scan_unseen<J: Judge>(&mut self, judge: &mut J) -> Result<(), J::Error> {
         let mut patch = Vec::new();
-        loop {
-            self.pass(judge);
-            // Patches are as large as the judge likes, and there may be hundreds in a buffer.
-            if self.seen - self.sent >= CHUNK {
-                return Ok(());
-            }
-            let Some(bytes) = self.buffer.get(self.seen..self.end).filter(|_| self.rest == 0) else {
-                return Ok(());
-            };
-            let Some((header, body)) = bytes.split_first_chunk::<{ Header::SIZE }>() else {
-                return Ok(());
-            };
+        self.pass(judge);
+        // Patches are as large as the judge likes, and there may be hundreds in a buffer.
+        while self.rest == 0 && self.seen - self.sent < CHUNK {
+            let bytes = &self.buffer[self.seen..self.end];
+            let Some((header, body)) = bytes.split_first_chunk::<{ Header::SIZE }>() else { break };
             let header = Header::parse(*header)?;
             let wanted = judge.peek(header.tag);
-            let Some(head) = body.get(..wanted.min(header.body as usize)) else {
-                return Ok(());
-            };
+            let Some(head) = body.get(..wanted.min(header.body as usize)) else { break };
             let seen = Header::SIZE + head.len();
             let verdict = judge.judge(header, head, &mut patch)?;
             let cut = match verdict {
@@ -190,7 +181,7 @@ impl Lane {
                     if !patch.is_empty() {
                         self.splice(0, &patch);
                     }
-                    return Ok(());
+                    break;
                 }
             };
             assert!(cut <= seen, "nobody replaces what they have not seen");
@@ -201,7 +192,9 @@ impl Lane {
             self.swallowing = verdict == Verdict::Swallow;
             self.rest = header.frame_size() - cut as u64;
             self.unread = (wanted > 0 && seen as u64 != header.frame_size()).then_some(seen - cut);
+            self.pass(judge);
         }
+        Ok(())
     }
 
     /// Writes what has been judged, and flushes once that is dry. `Ready` means that nothing of it is left, and tells
@@ -289,6 +282,7 @@ impl Lane {
     }
 
     /// Moves on over what has arrived of the judged frame.
+    #[inline]
     fn pass(&mut self, judge: &mut impl Judge) {
         let count = usize::try_from(self.rest).unwrap_or(usize::MAX).min(self.end - self.seen);
         if let Some(known) = &mut self.unread {

@@ -16,8 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+pub use socket::Socket;
 pub use tunnel::{FarEnd, Tunnel, tunnel};
 
+mod socket;
 mod tunnel;
 
 /// The first byte of every TLS connection: the record type "handshake" (RFC 8446, section 5.1).
@@ -32,15 +34,6 @@ pub enum Stream {
     Tls(Box<TlsStream<Socket>>),
     /// Inside another protocol.
     Tunnel(Box<Tunnel>),
-}
-
-/// What the operating system gives: the transport below TLS.
-#[derive(Debug)]
-pub enum Socket {
-    /// A TCP connection.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
 }
 
 impl Stream {
@@ -61,7 +54,7 @@ impl Stream {
     /// Whether the peer is on this machine: a Unix socket, or TCP from a loopback address.
     pub fn is_local(&self) -> bool {
         match self.socket() {
-            Some(Socket::Unix(_)) => true,
+            Some(socket) if socket.is_unix() => true,
             _ => self.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()),
         }
     }
@@ -70,7 +63,7 @@ impl Stream {
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match (self, self.socket()) {
             (Self::Tunnel(tunnel), _) => tunnel.peer_addr(),
-            (_, Some(Socket::Tcp(tcp))) => tcp.peer_addr().ok(),
+            (_, Some(socket)) => socket.peer_addr(),
             _ => None,
         }
     }
@@ -89,24 +82,16 @@ impl Stream {
     ///
     /// Always `false` on a Unix socket, where Postgres knows no TLS, and inside TLS.
     pub async fn opens_with_tls(&self) -> io::Result<bool> {
-        let Self::Plain(Socket::Tcp(tcp)) = self else {
-            return Ok(false);
-        };
-        let mut first = [0];
-        Ok(tcp.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE)
+        let Self::Plain(socket) = self else { return Ok(false) };
+        Ok(socket.peek().await? == Some(TLS_HANDSHAKE))
     }
 
     /// Whether bytes lie unread in clear. One of them is consumed, so the only use of a `true` is to
     /// drop the connection: bytes behind an `SSLRequest`, or behind a server's `S`, come from
     /// somebody who wants them taken for bytes inside TLS (CVE-2021-23214, CVE-2021-23222).
     pub fn has_early_bytes(&self) -> io::Result<bool> {
-        let mut byte = [0];
-        let read = match self {
-            Self::Plain(Socket::Tcp(tcp)) => tcp.try_read(&mut byte),
-            Self::Plain(Socket::Unix(unix)) => unix.try_read(&mut byte),
-            Self::Tls(_) | Self::Tunnel(_) => return Ok(false),
-        };
-        match read {
+        let Self::Plain(socket) = self else { return Ok(false) };
+        match socket.try_read(&mut [0]) {
             Ok(read) => Ok(read > 0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
@@ -117,12 +102,21 @@ impl Stream {
     /// it knows of nothing to read that costs no system call. The one use of a `false` is to drop the connection: a
     /// byte may be consumed. Under TLS what is no data, such as a session ticket, is taken in and no reason for it.
     pub fn is_quiet(&mut self) -> bool {
+        if self.socket().is_some_and(|socket| !socket.may_have_bytes()) && !self.is_tls() {
+            return true;
+        }
         let mut byte = [0];
         let mut byte = ReadBuf::new(&mut byte);
         let reading = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut byte));
         // A task that has used up its budget would be told that there is nothing to read.
         let reading = pin!(tokio::task::unconstrained(reading));
         reading.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// Whether it is known without asking that there is nothing to read, and that this task is woken when there is.
+    #[inline]
+    pub fn is_awaited(&self, cx: &Context<'_>) -> bool {
+        matches!(self, Self::Plain(socket) if socket.is_awaited(cx))
     }
 
     /// Does the TLS handshake as the side that was connected to.
@@ -164,13 +158,13 @@ impl Stream {
 
 impl From<TcpStream> for Stream {
     fn from(tcp: TcpStream) -> Self {
-        Self::Plain(Socket::Tcp(tcp))
+        Self::Plain(tcp.into())
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(unix: UnixStream) -> Self {
-        Self::Plain(Socket::Unix(unix))
+        Self::Plain(unix.into())
     }
 }
 
@@ -232,7 +226,6 @@ macro_rules! forward_io {
 }
 
 forward_io!(Stream { Plain, Tls, Tunnel });
-forward_io!(Socket { Tcp, Unix });
 
 #[cfg(test)]
 mod tests {
@@ -300,8 +293,8 @@ mod tests {
         drop(other);
 
         for stream in [&mut speaks, &mut gone] {
-            let Stream::Plain(Socket::Tcp(tcp)) = &*stream else { panic!("a TCP stream") };
-            tcp.readable().await.unwrap();
+            let Stream::Plain(socket) = &*stream else { panic!("in clear") };
+            socket.readable().await.unwrap();
             assert!(!stream.is_quiet());
         }
     }
@@ -311,8 +304,8 @@ mod tests {
         let (near, mut peer) = UnixStream::pair().unwrap();
         let mut stream = Stream::from(near);
         peer.write_all(b"E").await.unwrap();
-        let Stream::Plain(Socket::Unix(unix)) = &stream else { panic!("a Unix stream") };
-        unix.readable().await.unwrap();
+        let Stream::Plain(socket) = &stream else { panic!("in clear") };
+        socket.readable().await.unwrap();
 
         while tokio::task::coop::has_budget_remaining() {
             tokio::task::coop::consume_budget().await;

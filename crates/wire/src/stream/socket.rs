@@ -1,0 +1,228 @@
+//! What the operating system gives, the transport below TLS: TCP or a Unix socket.
+//!
+//! A relay is woken by whichever of its sockets has something, and asks both. To ask tokio for bytes that are not there
+//! costs most of what a read costs, because it notes down every time whom to wake. Here that is remembered: whoever
+//! has been told to wait is told so again at a glance, until the socket is ready.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::has_budget_remaining;
+
+/// A socket.
+#[derive(Debug)]
+pub struct Socket {
+    transport: Transport,
+    /// Whom tokio wakes when there is something to read. It holds on to them until then, so that no other can have the
+    /// same address meanwhile.
+    waiting: Option<Address>,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What tells a waker from others, as in [`Waker::will_wake`]: its data and its functions.
+type Address = (usize, usize);
+
+fn address(waker: &Waker) -> Address {
+    (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
+}
+
+/// The same for either transport.
+macro_rules! either {
+    ($socket:expr, $transport:ident => $does:expr) => {
+        match $socket {
+            Transport::Tcp($transport) => $does,
+            Transport::Unix($transport) => $does,
+        }
+    };
+}
+
+impl Socket {
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.transport, Transport::Unix(_))
+    }
+
+    /// None on a Unix socket, and none once a TCP peer has gone.
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        match &self.transport {
+            Transport::Tcp(tcp) => tcp.peer_addr().ok(),
+            Transport::Unix(_) => None,
+        }
+    }
+
+    /// Waits for the first byte, which stays unread. None at the end, and always on a Unix socket.
+    pub(super) async fn peek(&self) -> io::Result<Option<u8>> {
+        let Transport::Tcp(tcp) = &self.transport else { return Ok(None) };
+        let mut first = [0];
+        Ok((tcp.peek(&mut first).await? == 1).then_some(first[0]))
+    }
+
+    pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        either!(&self.transport, io => io.try_read(into))
+    }
+
+    /// Whether there may be something to read, or the end, as far as the runtime knows. No system call.
+    pub(super) fn may_have_bytes(&self) -> bool {
+        either!(&self.transport, io => io.try_io(Interest::READABLE, || Ok(()))).is_ok()
+    }
+
+    /// Whether this task has been told to wait for something to read, and there still is nothing.
+    #[inline]
+    pub(super) fn is_awaited(&self, cx: &Context<'_>) -> bool {
+        self.waiting.is_some_and(|waiting| waiting == address(cx.waker())) && !self.may_have_bytes()
+    }
+
+    #[cfg(test)]
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        either!(&self.transport, io => io.readable().await)
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(tcp: TcpStream) -> Self {
+        Self { transport: Transport::Tcp(tcp), waiting: None }
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(unix: UnixStream) -> Self {
+        Self { transport: Transport::Unix(unix), waiting: None }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_awaited(cx) {
+            return Poll::Pending;
+        }
+        let polled = either!(&mut this.transport, io => Pin::new(io).poll_read(cx, buf));
+        // A task that has used up its budget is told to wait as well, but nothing is noted down.
+        this.waiting = (polled.is_pending() && has_budget_remaining()).then(|| address(cx.waker()));
+        polled
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(&mut self.get_mut().transport, io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(&mut self.get_mut().transport, io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        either!(&self.transport, io => io.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut self.get_mut().transport, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut self.get_mut().transport, io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn pair() -> (Socket, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (near.into(), far)
+    }
+
+    fn poll(socket: &mut Socket, task: &Arc<Counting>) -> Option<Vec<u8>> {
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let polled = Pin::new(socket).poll_read(&mut Context::from_waker(&task.clone().into()), &mut buffer);
+        polled.is_ready().then(|| buffer.filled().to_vec())
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_known_and_woken_once_there_is_something() {
+        let (mut socket, mut far) = pair();
+        let task = Arc::<Counting>::default();
+        let waker = task.clone().into();
+        let cx = Context::from_waker(&waker);
+        assert!(!socket.is_awaited(&cx));
+        for _ in 0..3 {
+            assert_eq!(poll(&mut socket, &task), None);
+            assert!(socket.is_awaited(&cx));
+        }
+
+        far.write_all(b"abc").await.unwrap();
+        socket.readable().await.unwrap();
+
+        assert_eq!(task.0.load(Ordering::Relaxed), 1);
+        assert!(!socket.is_awaited(&cx));
+        assert_eq!(poll(&mut socket, &task).unwrap(), b"abc");
+        // It has been woken for that: for what comes next it has to wait anew.
+        assert!(!socket.is_awaited(&cx));
+        assert_eq!(poll(&mut socket, &task), None);
+        drop(far);
+        socket.readable().await.unwrap();
+        assert_eq!(poll(&mut socket, &task).unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn the_task_that_has_the_socket_now_is_woken_and_not_the_one_before() {
+        let (mut socket, mut far) = pair();
+        let tasks = [Arc::<Counting>::default(), Arc::<Counting>::default()];
+        for task in &tasks {
+            assert_eq!(poll(&mut socket, task), None);
+        }
+
+        far.write_all(b"a").await.unwrap();
+        socket.readable().await.unwrap();
+
+        assert_eq!(tasks.map(|task| task.0.load(Ordering::Relaxed)), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_task_without_budget_is_not_taken_for_one_that_waits() {
+        let (mut socket, mut far) = pair();
+        let hears = tokio::spawn(async move {
+            while tokio::task::coop::has_budget_remaining() {
+                tokio::task::coop::consume_budget().await;
+            }
+            let mut byte = [0];
+            socket.read_exact(&mut byte).await.unwrap();
+            byte
+        });
+        tokio::task::yield_now().await;
+        far.write_all(b"a").await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(10), hears).await.expect("it is woken");
+        assert_eq!(heard.unwrap(), *b"a");
+    }
+}
