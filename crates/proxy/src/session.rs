@@ -171,8 +171,11 @@ impl<'a> Visit<'a> {
     /// Transaction by transaction, until the end.
     async fn serve(&mut self, id: u64) -> Error {
         loop {
-            let end = match self.transaction().await {
-                Ok(Ok(())) => continue,
+            let end = match poll_fn(|cx| self.poll_transactions(cx)).await {
+                Ok(Ok(want)) => match self.wait_and_attach(want).await {
+                    Ok(()) => continue,
+                    Err(error) => return error,
+                },
                 Ok(Err(end)) => end,
                 Err(error) => return error,
             };
@@ -187,22 +190,38 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// From a request until the server that it took is idle. A client that keeps its server begins where it is.
-    async fn transaction(&mut self) -> Result<Result<(), End>, Error> {
-        if !self.relay.has_server() {
-            if let Err(end) = self.until(Relay::poll_request).await? {
-                return Ok(Err(end));
+    /// A request, a server, the relay until that is idle, and the next request: as long as there is a server whenever one
+    /// is wanted, or else what is wanted. Each step is most often taken at once, so it is one future for all of them.
+    fn poll_transactions(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<Want<'a>, End>, Error>> {
+        // First, because what comes after may use up all that a task may do at one time.
+        if let Poll::Ready(error) = self.deadlines.poll_anywhere(cx) {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            if !self.relay.has_server() {
+                match self.relay.poll_request(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(end)) => return Poll::Ready(Ok(Err(end))),
+                    Poll::Pending => break,
+                }
+                let want = self.tenancy.want(&self.relay.session().remembered)?;
+                let Some(lease) = self.proxy.pools.try_lease(&want) else { return Poll::Ready(Ok(Ok(want))) };
+                self.attach(lease)?;
             }
-            let lease = self.lease().await?;
-            self.attach(lease)?;
+            let step = self.relay.poll_idle(cx);
+            self.aim_cancels();
+            match step {
+                Poll::Ready(Ok(())) => self.detach(),
+                Poll::Ready(Err(end)) => return Poll::Ready(Ok(Err(end))),
+                Poll::Pending => break,
+            }
         }
-        let ended = self.until(Relay::poll_idle).await?;
-        if ended.is_ok() {
-            self.registration.end();
-            self.cancellable = false;
-            self.relay.detach();
-        }
-        Ok(ended)
+        self.deadlines.poll_here(cx, self.relay.standing()).map(Err)
+    }
+
+    async fn wait_and_attach(&mut self, want: Want<'a>) -> Result<(), Error> {
+        let lease = Box::pin(self.wait_in_line(want)).await?;
+        self.attach(lease)
     }
 
     fn attach(&mut self, lease: Lease) -> Result<(), Error> {
@@ -210,9 +229,29 @@ impl<'a> Visit<'a> {
             lease.hand_on();
             return Err(Error::Expired);
         }
-        self.registration.suspend();
         self.relay.attach(lease, |lease| self.tenancy.init(lease))?;
+        if self.relay.cancellable().is_none() {
+            self.registration.suspend();
+        }
+        self.aim_cancels();
         Ok(())
+    }
+
+    fn detach(&mut self) {
+        self.registration.end();
+        self.cancellable = false;
+        self.relay.detach();
+    }
+
+    /// A cancel is for what the client has asked for: while its server works for us it has to wait.
+    fn aim_cancels(&mut self) {
+        let server = self.relay.cancellable();
+        match server {
+            Some(server) if !self.cancellable => self.registration.begin(server),
+            None if self.cancellable => self.registration.suspend(),
+            _ => {}
+        }
+        self.cancellable = server.is_some();
     }
 
     /// A server, when the turn has come.
@@ -249,29 +288,6 @@ impl<'a> Visit<'a> {
                 return Poll::Ready(Err(end.into()));
             }
             deadlines.poll_here(cx, Standing::Waiting).map(Err)
-        })
-        .await
-    }
-
-    /// Does a step of the relay, unless the session has to end before.
-    async fn until<T>(&mut self, mut step: impl FnMut(&mut Relay, &mut Context<'_>) -> Poll<T>) -> Result<T, Error> {
-        let Self { relay, deadlines, registration, cancellable, .. } = self;
-        poll_fn(|cx| {
-            // First, because what comes after may use up all that a task may do at one time.
-            if let Poll::Ready(error) = deadlines.poll_anywhere(cx) {
-                return Poll::Ready(Err(error));
-            }
-            let step = step(relay, cx);
-            match relay.cancellable() {
-                Some(server) if !*cancellable => registration.begin(server),
-                None if *cancellable => registration.suspend(),
-                _ => {}
-            }
-            *cancellable = relay.cancellable().is_some();
-            match step {
-                Poll::Ready(done) => Poll::Ready(Ok(done)),
-                Poll::Pending => deadlines.poll_here(cx, relay.standing()).map(Err),
-            }
         })
         .await
     }
