@@ -63,10 +63,12 @@ impl<F: Future + Unpin> Future for Alarm<F> {
             self.owner = Some(cx.waker().clone());
             *self.bell.owner.lock().unwrap_or_else(PoisonError::into_inner) = self.owner.clone();
         }
-        // Before the poll: a ring during it must count for the next.
-        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+        // Most often it is silent, and to find that out by a swap would cost more than all the rest.
+        if !self.bell.rung.load(Ordering::Acquire) {
             return Poll::Pending;
         }
+        // Before the poll: a ring during it must count for the next.
+        self.bell.rung.swap(false, Ordering::AcqRel);
         let this = &mut *self;
         Pin::new(&mut this.future).poll(&mut Context::from_waker(&this.waker))
     }

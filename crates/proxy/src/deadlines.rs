@@ -15,10 +15,7 @@ use crate::proxy::Proxy;
 
 /// Looked at by a session whenever it is woken.
 pub(crate) struct Deadlines {
-    between: Alarm<Ending>,
-    anywhere: Alarm<Ending>,
-    /// Why the session is to end when its transaction has.
-    asked: Option<Error>,
+    ends: Alarm<Ends>,
     timers: Option<Alarm<Timers>>,
 }
 
@@ -80,36 +77,32 @@ impl Deadlines {
     fn of_moments(expires: Option<i64>, last: Option<i64>, proxy: &Proxy) -> Self {
         let (gently, at_once) = (proxy.stop.gently.clone(), proxy.stop.at_once.clone());
         let timeouts = proxy.pool.timeouts;
+        let between = Box::pin(async move {
+            tokio::select! {
+                () = clock::reaches(expires) => Error::Expired,
+                () = gently.cancelled_owned() => Error::Shutdown,
+            }
+        });
+        let anywhere = Box::pin(async move {
+            tokio::select! {
+                () = clock::reaches(last) => Error::Expired,
+                () = at_once.cancelled_owned() => Error::Shutdown,
+            }
+        });
         Self {
-            between: Alarm::new(Box::pin(async move {
-                tokio::select! {
-                    () = clock::reaches(expires) => Error::Expired,
-                    () = gently.cancelled_owned() => Error::Shutdown,
-                }
-            })),
-            anywhere: Alarm::new(Box::pin(async move {
-                tokio::select! {
-                    () = clock::reaches(last) => Error::Expired,
-                    () = at_once.cancelled_owned() => Error::Shutdown,
-                }
-            })),
-            asked: None,
+            ends: Alarm::new(Ends { between, anywhere, asked: None }),
             timers: (timeouts != Timeouts::default()).then(|| Alarm::new(Timers::new(timeouts))),
         }
     }
 
-    /// Whether the session has to end wherever it stands.
+    /// Whether the session has to end wherever it stands. To be asked first: [`Deadlines::poll_here`] goes by what has been
+    /// heard here.
     pub(crate) fn poll_anywhere(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        Pin::new(&mut self.anywhere).poll(cx)
+        Pin::new(&mut self.ends).poll(cx)
     }
 
     /// Whether it has to end where it stands now.
     pub(crate) fn poll_here(&mut self, cx: &mut Context<'_>, standing: Standing) -> Poll<Error> {
-        if self.asked.is_none()
-            && let Poll::Ready(error) = Pin::new(&mut self.between).poll(cx)
-        {
-            self.asked = Some(error);
-        }
         if let Some(timers) = &mut self.timers {
             if timers.get_mut().turn(standing) {
                 timers.ring();
@@ -118,7 +111,7 @@ impl Deadlines {
                 return Poll::Ready(Error::TimedOut(what));
             }
         }
-        match self.asked.take_if(|_| standing.is_between()) {
+        match self.ends.get_mut().asked.take_if(|_| standing.is_between()) {
             Some(error) => Poll::Ready(error),
             None => Poll::Pending,
         }
@@ -130,6 +123,27 @@ impl Deadlines {
 pub(crate) fn last_moment(identity: &Identity, proxy: &Proxy) -> Option<i64> {
     let grace = i64::try_from(proxy.limits.expiry_grace.as_secs()).unwrap_or(i64::MAX);
     identity.expires().map(|expires| expires.saturating_add(grace))
+}
+
+/// What ends a session that does nothing wrong.
+struct Ends {
+    between: Ending,
+    anywhere: Ending,
+    /// Why the session is to end when its transaction has.
+    asked: Option<Error>,
+}
+
+impl Future for Ends {
+    type Output = Error;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        if self.asked.is_none()
+            && let Poll::Ready(error) = self.between.as_mut().poll(cx)
+        {
+            self.asked = Some(error);
+        }
+        self.anywhere.as_mut().poll(cx)
+    }
 }
 
 /// One timer for whatever ends first.
