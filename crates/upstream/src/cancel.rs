@@ -6,12 +6,13 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use wire::stream::Stream;
 
@@ -28,16 +29,18 @@ pub struct CancelTarget {
     pid: i32,
     secret: i32,
     pub(crate) timeout: Duration,
-    tickets: watch::Sender<Tickets>,
+    tickets: Tickets,
 }
 
 /// What became of the tickets of one target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tickets {
+#[derive(Debug, Default)]
+struct Tickets {
     /// Those that may yet be sent, or are under way.
-    pub(crate) open: usize,
+    open: AtomicUsize,
     /// Whether one of them may still arrive, nobody knows when.
-    pub(crate) lost: bool,
+    lost: AtomicBool,
+    /// The last that was open is not any more.
+    settled: Notify,
 }
 
 /// The right to send one cancel request. From its issue on the server is not lent to anybody else; dropped before it
@@ -71,17 +74,20 @@ impl CancelTicket {
 
 impl Drop for CancelTicket {
     fn drop(&mut self) {
-        self.target.tickets.send_modify(|tickets| {
-            tickets.open -= 1;
-            tickets.lost |= self.state == TicketState::UnderWay;
-        });
+        let Tickets { open, lost, settled } = &self.target.tickets;
+        if self.state == TicketState::UnderWay {
+            lost.store(true, Ordering::Release);
+        }
+        if open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            settled.notify_waiters();
+        }
     }
 }
 
 impl CancelTarget {
     /// What a server said of itself (BackendKeyData), and the way to it.
     pub(crate) fn new(route: Route, pid: i32, secret: i32, timeout: Duration) -> Self {
-        Self { route, pid, secret, timeout, tickets: watch::Sender::default() }
+        Self { route, pid, secret, timeout, tickets: Tickets::default() }
     }
 
     /// The process id of the backend.
@@ -121,19 +127,30 @@ impl CancelTarget {
     /// else.
     #[must_use]
     pub fn ticket(self: &Arc<Self>) -> CancelTicket {
-        self.tickets.send_modify(|tickets| tickets.open += 1);
+        self.tickets.open.fetch_add(1, Ordering::AcqRel);
         CancelTicket { target: Arc::clone(self), state: TicketState::Unsent }
     }
 
-    /// What is known of the tickets now.
-    pub(crate) fn tickets(&self) -> Tickets {
-        *self.tickets.borrow()
+    /// Whether a ticket is open.
+    pub(crate) fn is_due(&self) -> bool {
+        self.tickets.open.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a request may still arrive, nobody knows when.
+    pub(crate) fn is_astray(&self) -> bool {
+        self.tickets.lost.load(Ordering::Acquire)
     }
 
     /// Waits until no ticket is open.
     pub(crate) async fn settled(&self) {
-        // The sender is here, so the channel is open.
-        let _ = self.tickets.subscribe().wait_for(|tickets| tickets.open == 0).await;
+        loop {
+            // Before the look: it hears of all that happens from here on.
+            let settled = self.tickets.settled.notified();
+            if !self.is_due() {
+                return;
+            }
+            settled.await;
+        }
     }
 
     async fn deliver(&self) -> Result<(), Error> {

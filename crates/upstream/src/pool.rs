@@ -205,11 +205,15 @@ impl Pools {
     /// An idle server, if there is one that will do and nobody waits. Does not wait, and where the best case is the
     /// usual one neither allocates nor asks the system.
     pub fn try_lease(self: &Arc<Self>, want: &Want<'_>) -> Option<Lease> {
-        let database = {
-            let databases = self.databases.read().unwrap_or_else(PoisonError::into_inner);
-            databases.get(want.database).cloned()?
-        };
-        database.try_lease(want)
+        let databases = self.databases.read().unwrap_or_else(PoisonError::into_inner);
+        let database = databases.get(want.database)?;
+        let tried = database.try_lease(want);
+        if tried.is_all() {
+            return tried.outcome;
+        }
+        let database = Arc::clone(database);
+        drop(databases);
+        database.finish(tried)
     }
 
     /// A server, as soon as there is one and the turn has come. May be dropped at any time: the place in the line, and

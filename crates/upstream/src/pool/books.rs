@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::effect::{Answer, Effect};
 use super::line::{Holders, Ticket, Waiter};
-use super::pick::{Idle, is_lendable};
+use super::pick::{Idle, is_lendable, this_thread};
 use super::role::{Counts, Failure, Pool, is_older};
 use super::{Happened, Holder, Holds, PoolConfig, Want};
 use crate::error::Error;
@@ -57,7 +56,7 @@ impl Books {
         if !pool.line.standing.is_empty() || pool.idle.is_empty() || !self.holders.claim(want.holder) {
             return None;
         }
-        match pool.take(&want.tenant, thread::current().id(), self.config.reuse, &mut self.effects) {
+        match pool.take(&want.tenant, this_thread(), self.config.reuse, &mut self.effects) {
             Some(idle) => Some((Arc::clone(&pool.role), idle)),
             None => {
                 self.release(want.holder);
@@ -69,7 +68,7 @@ impl Books {
     /// Puts somebody at the end of the line.
     pub(super) fn join(&mut self, want: &Want<'_>, to: oneshot::Sender<Answer>) -> (Arc<str>, Ticket) {
         let Want { tenant, holder, .. } = *want;
-        let waiter = Waiter { tenant, holder, thread: thread::current().id(), pressed: false, to };
+        let waiter = Waiter { tenant, holder, thread: this_thread(), pressed: false, to };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let granted = self.holders.claim(holder);
@@ -111,7 +110,7 @@ impl Books {
         self.release(holder);
         let (now, lifetime, reuse) = (Instant::now(), self.config.server_lifetime, self.config.reuse);
         let pool = Self::entered(&mut self.pools, role);
-        let worn = server.cancel.tickets().lost || is_older(server.opened, lifetime, now);
+        let worn = server.cancel.is_astray() || is_older(server.opened, lifetime, now);
         if worn || !is_lendable(&server, holds, reuse) {
             pool.close(server, &mut self.effects);
         } else {

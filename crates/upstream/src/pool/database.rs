@@ -23,13 +23,18 @@ pub(super) struct Database {
 /// A step that was taken in the books, and what is yet to follow from it.
 #[must_use]
 pub(super) struct Step<T> {
-    outcome: T,
+    pub(super) outcome: T,
     effects: Vec<Effect>,
     /// Whether the books are empty.
     empty: bool,
 }
 
 impl<T> Step<T> {
+    /// Nothing follows from it.
+    pub(super) fn is_all(&self) -> bool {
+        self.effects.is_empty() && !self.empty
+    }
+
     fn map<U>(self, to: impl FnOnce(T) -> U) -> Step<U> {
         Step { outcome: to(self.outcome), effects: self.effects, empty: self.empty }
     }
@@ -41,10 +46,12 @@ impl Database {
         Arc::new(Self { name, common, pools, books })
     }
 
-    pub(super) fn try_lease(self: &Arc<Self>, want: &Want<'_>) -> Option<Lease> {
-        let (role, idle) = self.act(|books| books.try_lend(want))?;
-        let place = Place::new(self, role, want.holder, Use::Lent);
-        Some(Lease::new(idle.server, idle.holds, place))
+    pub(super) fn try_lease(self: &Arc<Self>, want: &Want<'_>) -> Step<Option<Lease>> {
+        self.step(|books| books.try_lend(want)).map(|lent| {
+            let (role, idle) = lent?;
+            let place = Place::new(self, role, want.holder, Use::Lent);
+            Some(Lease::new(idle.server, idle.holds, place))
+        })
     }
 
     pub(super) fn join(self: &Arc<Self>, want: &Want<'_>) -> Step<Waiting> {

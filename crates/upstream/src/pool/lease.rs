@@ -51,7 +51,7 @@ impl Lease {
     /// to hold. It goes to the next only when no cancel request can hit it any more, and never if one may be astray.
     pub fn give_back(self, holds: Holds) {
         let Self { server, place, .. } = self;
-        if server.cancel.tickets().open == 0 {
+        if !server.cancel.is_due() {
             return place.settle(|books, role, holder| books.take_back(role, holder, server, holds));
         }
         spawn(async move {
