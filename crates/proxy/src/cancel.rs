@@ -2,15 +2,19 @@
 //!
 //! A client never learns its server's key. It gets a process id and a key of ours, from a CSPRNG, and a CancelRequest
 //! that brings both back reaches the server that the session has then, or nobody. While that server runs what is ours,
-//! to set the session up, a cancel waits: it is meant for what comes after.
+//! to set the session up, a cancel waits: it is meant for what comes after. Whether that still is so is not known as
+//! long as the server says nothing, and where the client's request has gone out behind ours it says nothing before it
+//! has something to say to that. So then a cancel waits for [`PATIENCE`], far longer than ours takes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::rand;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use upstream::{CancelTarget, CancelTicket};
 use wire::startup::{CancelRequest, Version};
 
@@ -19,6 +23,10 @@ const KEY: usize = 32;
 
 /// Bytes of a key before that.
 const SHORT_KEY: usize = 4;
+
+/// How long a cancel waits for a server to have set a session up, if the client's request is behind that. If it takes
+/// longer, because it waits for a lock perhaps, the cancel ends it and the session with it.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The sessions that can be cancelled.
 #[derive(Debug, Default)]
@@ -37,12 +45,12 @@ struct Session {
 type Server = Mutex<Reach>;
 
 #[derive(Debug, Default)]
-enum Reach {
+pub(crate) enum Reach {
     /// There is no server.
     #[default]
     Nobody,
-    /// The server works for us; these wait until it works for the session.
-    Later(Vec<oneshot::Sender<CancelTicket>>),
+    /// The server works for us, or is not known to have done so; these wait until it works for the session.
+    Later { waiting: Vec<oneshot::Sender<CancelTicket>>, server: Arc<CancelTarget> },
     /// This one.
     Now(Arc<CancelTarget>),
 }
@@ -68,15 +76,27 @@ pub(crate) struct Registration {
 #[derive(Debug)]
 pub(crate) enum Found {
     Now(CancelTicket),
-    Later(oneshot::Receiver<CancelTicket>),
+    Later(oneshot::Receiver<CancelTicket>, Arc<Server>),
 }
 
 impl Found {
     /// Waits for the right, unless the session has no server any more.
     pub(crate) async fn ticket(self) -> Option<CancelTicket> {
-        match self {
-            Self::Now(ticket) => Some(ticket),
-            Self::Later(ticket) => ticket.await.ok(),
+        let (mut later, session) = match self {
+            Self::Now(ticket) => return Some(ticket),
+            Self::Later(later, session) => (later, session),
+        };
+        if let Ok(ticket) = timeout(PATIENCE, &mut later).await {
+            return ticket.ok();
+        }
+        let overdue = match &*lock(&session) {
+            Reach::Later { server, .. } => Some(server.ticket()),
+            // Then the ticket has come meanwhile, or nobody is there to send it.
+            Reach::Nobody | Reach::Now(_) => None,
+        };
+        match overdue {
+            Some(ticket) => Some(ticket),
+            None => later.await.ok(),
         }
     }
 }
@@ -121,10 +141,10 @@ impl Cancels {
         match &mut *lock(&server) {
             Reach::Nobody => None,
             Reach::Now(server) => Some(Found::Now(server.ticket())),
-            Reach::Later(waiting) => {
+            Reach::Later { waiting, .. } => {
                 let (later, ticket) = oneshot::channel();
                 waiting.push(later);
-                Some(Found::Later(ticket))
+                Some(Found::Later(ticket, Arc::clone(&server)))
             }
         }
     }
@@ -139,17 +159,17 @@ impl Registration {
     /// The session works with this server from now on.
     pub(crate) fn begin(&self, server: &Arc<CancelTarget>) {
         let before = std::mem::replace(&mut *lock(&self.server), Reach::Now(server.clone()));
-        if let Reach::Later(waiting) = before {
+        if let Reach::Later { waiting, .. } = before {
             // One that has gone meanwhile drops its ticket.
             waiting.into_iter().for_each(|waiting| drop(waiting.send(server.ticket())));
         }
     }
 
-    /// The session has a server, which does something for us first.
-    pub(crate) fn suspend(&self) {
+    /// The session has this server, which does something for us first.
+    pub(crate) fn suspend(&self, server: &Arc<CancelTarget>) {
         let mut reach = lock(&self.server);
-        if !matches!(*reach, Reach::Later(_)) {
-            *reach = Reach::Later(Vec::new());
+        if !matches!(*reach, Reach::Later { .. }) {
+            *reach = Reach::Later { waiting: Vec::new(), server: server.clone() };
         }
     }
 

@@ -73,6 +73,15 @@ pub(crate) struct Session {
     terminated: bool,
 }
 
+/// For whom a server works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Works {
+    /// For the client, or it waits for what that will ask.
+    ForClient,
+    /// For us, to set up the client's session; the client's request may be behind that.
+    ForUs,
+}
+
 /// A server, as long as the client has it.
 #[derive(Debug)]
 struct Link {
@@ -157,9 +166,11 @@ impl Relay {
         self.session.known.is_some()
     }
 
-    /// The server that works for the client, if it does not work for us at the moment.
-    pub(crate) fn cancellable(&self) -> Option<&Arc<CancelTarget>> {
-        self.link.as_ref().filter(|link| !link.upkeep.is_ours()).map(|link| &link.lease.cancel)
+    /// The server, if there is one, and for whom it works.
+    pub(crate) fn works(&self) -> Option<(&Arc<CancelTarget>, Works)> {
+        let link = self.link.as_ref()?;
+        let works = if link.upkeep.is_ours() { Works::ForUs } else { Works::ForClient };
+        Some((&link.lease.cancel, works))
     }
 
     /// Tells the client that it is in.

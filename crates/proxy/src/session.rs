@@ -23,7 +23,7 @@ use crate::error::{Error, notice_of_waiting};
 use crate::greeting::greet;
 use crate::passthrough;
 use crate::proxy::Proxy;
-use crate::relay::{End, Relay, Session};
+use crate::relay::{End, Relay, Session, Works};
 use crate::remembered::Remembered;
 use crate::statements::Statements;
 use crate::tenancy::Tenancy;
@@ -96,8 +96,8 @@ struct Visit<'a> {
     relay: Relay,
     deadlines: Deadlines,
     registration: Registration,
-    /// A cancel request reaches the server now.
-    cancellable: bool,
+    /// For whom the server works as far as cancel requests are told.
+    aimed: Option<Works>,
     _seat: Seat,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Visit<'a> {
             Arrival::Login => proxy.cancels.register(request.version),
             Arrival::Guest(_) => proxy.cancels.unlisted(),
         };
-        Self { proxy, arrival, tenancy, relay, deadlines, registration, cancellable: false, _seat: seat }
+        Self { proxy, arrival, tenancy, relay, deadlines, registration, aimed: None, _seat: seat }
     }
 
     /// Lets the client in, serves it, and says what end it was.
@@ -230,28 +230,24 @@ impl<'a> Visit<'a> {
             return Err(Error::Expired);
         }
         self.relay.attach(lease, |lease| self.tenancy.init(lease))?;
-        if self.relay.cancellable().is_none() {
-            self.registration.suspend();
-        }
         self.aim_cancels();
         Ok(())
     }
 
     fn detach(&mut self) {
         self.registration.end();
-        self.cancellable = false;
+        self.aimed = None;
         self.relay.detach();
     }
 
     /// A cancel is for what the client has asked for: while its server works for us it has to wait.
     fn aim_cancels(&mut self) {
-        let server = self.relay.cancellable();
-        match server {
-            Some(server) if !self.cancellable => self.registration.begin(server),
-            None if self.cancellable => self.registration.suspend(),
-            _ => {}
+        let Some((server, works)) = self.relay.works().filter(|(_, works)| self.aimed != Some(*works)) else { return };
+        match works {
+            Works::ForClient => self.registration.begin(server),
+            Works::ForUs => self.registration.suspend(server),
         }
-        self.cancellable = server.is_some();
+        self.aimed = Some(works);
     }
 
     /// A server, when the turn has come.

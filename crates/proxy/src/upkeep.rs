@@ -2,7 +2,8 @@
 //!
 //! It begins with a *switch*, if the server was another session's: that goes out before the client's first request and
 //! is answered before anything is let through behind the client's first Sync, for a Sync is what ends the skipping that
-//! keeps the client's statements from running if the switch fails.
+//! keeps the client's statements from running if the switch fails. The server answers it together with what comes behind
+//! it, and tells with the first ReadyForQuery which values the settings have now.
 //!
 //! After that a client's own statements clear what was set: `RESET ALL`, `DISCARD ALL`, what a driver's pool sends
 //! between two users. The command tags tell, and session init is sent again before the client's next request, which
@@ -29,10 +30,12 @@ enum Claims {
 /// The change from one session to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Switch {
-    Done,
     Sent,
     /// And a Sync of the client's behind it.
     Synced,
+    /// It has succeeded, and what the settings came to is not known yet.
+    Succeeded,
+    Done,
 }
 
 /// Watches over the state of one session on one server.
@@ -65,6 +68,11 @@ impl Upkeep {
 
     /// Whether the switch has not been answered yet.
     pub(crate) fn is_switching(&self) -> bool {
+        matches!(self.switch, Switch::Sent | Switch::Synced)
+    }
+
+    /// Whether the server has yet to say what the settings came to.
+    pub(crate) fn is_unreported(&self) -> bool {
         self.switch != Switch::Done
     }
 
@@ -73,8 +81,15 @@ impl Upkeep {
         self.is_switching() || self.initializing
     }
 
-    /// The switch has succeeded.
-    pub(crate) fn switched(&mut self) {
+    /// A command of the switch completed, with this tag. The last is its COMMIT.
+    pub(crate) fn switches(&mut self, tag: &[u8]) {
+        if tag == b"COMMIT\0" {
+            self.switch = Switch::Succeeded;
+        }
+    }
+
+    /// The server has said what the settings came to.
+    pub(crate) fn reported(&mut self) {
         self.switch = Switch::Done;
     }
 

@@ -4,16 +4,16 @@
 //! see them.
 //!
 //! *Within a session*, after a client has reset it, init is a batch of its own with a Sync ([`SessionInit::flight`]).
-//! Statement and portal have a name that was drawn for this connection: unnamed ones are the client's, and a name that
-//! the client can guess it can take first.
+//! Statement and portal have a name that is drawn each time: unnamed ones are the client's, and a name that the client
+//! can guess it can take first.
 //!
 //! *Between two sessions* ([`switch`]) the server's old state goes and the new one's comes in one write with the
 //! client's first bytes, and nothing waits for an answer. What keeps the client's statement from running without its
 //! identity is the rule by which Postgres recovers from errors (`ignore_till_sync` in `src/backend/tcop/postgres.c`):
 //! when a request of the extended protocol fails, all that follows is skipped until a Sync, simple Queries included.
 //! So the switch has no Sync. It is a transaction of its own, whose COMMIT is one of those requests too: either it was
-//! committed, or whatever the client sent behind it is skipped, up to the client's own Sync. Behind the COMMIT comes an
-//! empty Query, which does nothing but tell by its ReadyForQuery that all is done.
+//! committed, or whatever the client sent behind it is skipped, up to the client's own Sync. Nor has it a Flush: its
+//! answers come together with those to the client's first statement, in one packet.
 
 use std::slice;
 use std::sync::Arc;
@@ -61,7 +61,6 @@ pub struct Backend<'a> {
 /// The init of one session on one server connection. After a reset of the session the same is sent again.
 #[derive(Clone)]
 pub struct SessionInit {
-    name: String,
     claims: Option<Call>,
     /// Whether they are somebody's. To be nobody may take a call too.
     identified: bool,
@@ -91,10 +90,20 @@ struct Call {
 pub struct Flight {
     /// The frames.
     pub bytes: Bytes,
-    /// Their tags. The last is a Sync, or of a [`switch`] a Query.
+    /// Their tags. The last is a Sync, but for a [`switch`].
     pub requests: Vec<Tag>,
     /// How many commands complete before those that set what the client asks for.
     pub(crate) ours: usize,
+}
+
+impl Flight {
+    /// Ends it with a Sync.
+    pub(crate) fn sync(&mut self) {
+        let mut bytes = BytesMut::from(std::mem::take(&mut self.bytes));
+        frontend::sync(&mut bytes);
+        self.bytes = bytes.freeze();
+        self.requests.push(tag::SYNC);
+    }
 }
 
 impl SessionInit {
@@ -107,7 +116,6 @@ impl SessionInit {
             return Err(Error::Claims);
         }
         Ok(Self {
-            name: format!("pgusher_{}", hex(&random::<8>())),
             writes: claims.is_some() && matches!(backend.means, Means::Signed(_)) && !backend.standby,
             identified: claims.is_some(),
             claims: match claims {
@@ -133,12 +141,15 @@ impl SessionInit {
     /// init of mode `signed` brings one that may write, and commits it.
     #[must_use]
     pub fn flight(&self, part: &Part, access: DefaultAccess) -> Flight {
-        let mut batch = Batch::named(&self.name);
+        let name = format!("pgusher_{}", hex(&random::<8>()));
+        let mut batch = Batch::named(&name);
         if part.claims {
             batch.claims(self, access);
         }
         batch.startup(self.startup.iter().filter(|(name, _)| part.startup.iter().any(|chosen| chosen == name)));
-        batch.end(frontend::sync, tag::SYNC)
+        let mut flight = batch.end();
+        flight.sync();
+        flight
     }
 }
 
@@ -169,7 +180,8 @@ fn call_for_nobody(backend: Backend<'_>) -> Option<Call> {
 }
 
 /// The flight between two sessions: `reset` does away with the one before, `init` begins the new one, and `settings`
-/// are the statements by which its client has set more since.
+/// are the statements by which its client has set more since. The server keeps its answers to itself until what comes
+/// behind is answered.
 #[must_use]
 pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item = &'a [u8]>) -> Flight {
     // Unnamed ones are nobody's here: the session before is over and the next one's client has not sent anything yet.
@@ -182,7 +194,10 @@ pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item 
     batch.startup(init.startup.iter());
     settings.for_each(|statement| batch.run(statement, &[]));
     batch.run(b"COMMIT", &[]);
-    batch.end(|bytes| frontend::query("", bytes).expect(WRITTEN), tag::QUERY)
+    // Or else the client could bind it.
+    frontend::close(b'S', "", &mut batch.bytes).expect(WRITTEN);
+    batch.requests.push(tag::CLOSE);
+    batch.end()
 }
 
 /// From -1 to 1.
@@ -194,7 +209,7 @@ fn seed() -> String {
 /// Claims are nobody's to read.
 impl std::fmt::Debug for SessionInit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionInit").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("SessionInit").finish_non_exhaustive()
     }
 }
 
@@ -208,7 +223,9 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn named(name: &'a str) -> Self {
-        Self { name, bytes: BytesMut::new(), requests: Vec::new(), commands: 0, ours: 0 }
+        // Most flights fit.
+        let (bytes, requests) = (BytesMut::with_capacity(1024), Vec::with_capacity(16));
+        Self { name, bytes, requests, commands: 0, ours: 0 }
     }
 
     fn claims(&mut self, init: &SessionInit, access: DefaultAccess) {
@@ -270,9 +287,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn end(mut self, last: impl FnOnce(&mut BytesMut), tag: Tag) -> Flight {
-        last(&mut self.bytes);
-        self.requests.push(tag);
+    fn end(self) -> Flight {
         Flight { bytes: self.bytes.freeze(), requests: self.requests, ours: self.ours }
     }
 }

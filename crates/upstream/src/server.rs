@@ -94,7 +94,9 @@ impl Server {
     /// [`Error::Session`] if it is what the client asks for that the server refuses, [`Error::Init`] if it is the rest.
     /// The connection is of no use then.
     pub async fn begin(&mut self, reset: bool, init: Arc<SessionInit>) -> Result<(), Error> {
-        let flight = switch(reset, &init, std::iter::empty());
+        let mut flight = switch(reset, &init, std::iter::empty());
+        // Nothing comes behind it, and a Sync makes the server answer.
+        flight.sync();
         self.prepared.clear();
         self.init = Some(init);
         let limit = self.cancel.timeout;

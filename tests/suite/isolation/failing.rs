@@ -86,6 +86,34 @@ async fn nothing_runs_behind_a_discard_that_fails() {
     }
 }
 
+/// A cancel that finds the reset waiting for a lock ends it, and with it the session: who cancels wants to wait no more.
+#[tokio::test]
+async fn nothing_runs_behind_a_switch_that_is_cancelled() {
+    let (stage, proxy) = (Stage::get(), narrow(Stage::get()).await);
+    let (database, superuser) = traced(stage).await;
+    let here = [("database", database.as_str())];
+    for (what, requests) in requests() {
+        let mut bob = proxy.raw().await;
+        let greeting = bob.log_in_with(&stage.token("bob").to_string(), &here).await;
+        let key = greeting.into_iter().find(|message| message.tag == b'K').expect("a key to cancel with");
+        let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
+        // Unseen, for what is seen is cleared out when its client leaves.
+        run(&mut mallory, "SELECT hide('CREATE TEMP TABLE t ()')").await;
+        let schema = mallory.value("SELECT pg_my_temp_schema()::regnamespace").await;
+        superuser.batch_execute(&format!("BEGIN; LOCK {schema}.t IN ACCESS SHARE MODE")).await.expect("a lock");
+        let backend = mallory.backend().await;
+        drop(mallory);
+        bob.send(&requests).await;
+        stage.until_backend(backend, "wait_event_type = 'Lock'").await;
+
+        proxy.cancel(&key.body).await;
+
+        assert_refused(&mut bob, &[], &superuser, what).await;
+        superuser.batch_execute("ROLLBACK").await.expect("an end");
+        assert_next_works(&proxy, stage, &database, backend, what).await;
+    }
+}
+
 #[tokio::test]
 async fn nothing_runs_behind_an_init_that_fails() {
     let stage = Stage::get();
@@ -133,8 +161,7 @@ async fn nothing_runs_behind_a_remembered_setting_that_cannot_be_made_again() {
     }
 }
 
-/// Behind a simple Query that fails Postgres skips nothing. The one that ends a switch does nothing, and what comes before it
-/// is committed by then.
+/// Behind a simple Query that fails Postgres skips nothing; so nothing of a switch is one.
 #[tokio::test]
 async fn nothing_runs_as_nobody_where_a_cancel_hits_the_switch() {
     let stage = Stage::get();

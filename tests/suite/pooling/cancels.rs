@@ -1,7 +1,7 @@
 //! A cancel request reaches the statement of the client whose key it brings, whatever server that runs on, and never
 //! one of a client that has the server now.
 
-use pgusher_tests::request::query;
+use pgusher_tests::request::{extended, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
 
 use super::{pool_of, run};
@@ -94,4 +94,27 @@ async fn a_cancel_that_comes_too_late_hits_nobody() {
         alice.until_ready().await;
     }
     wait::within("the last cancel", cancelling).await.expect("no panic");
+}
+
+/// The server answers for the change of identity only together with the statement behind it.
+#[tokio::test]
+async fn a_cancel_hits_the_first_statement_on_a_server_that_was_another_clients() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let holder = stage.superuser().await;
+    holder.batch_execute("SELECT pg_advisory_lock(4702)").await.expect("a lock");
+    let (mut alice, key) = log_in(&proxy, "alice").await;
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    for lock in
+        [query("SELECT pg_advisory_xact_lock(4702)"), [extended("SELECT pg_advisory_xact_lock(4702)"), sync()].concat()]
+    {
+        let backend = bob.backend().await;
+        alice.send(&lock).await;
+        stage.until_backend(backend, "wait_event = 'advisory'").await;
+
+        proxy.cancel(&key).await;
+
+        let answer = alice.until_ready().await;
+        assert!(answer.iter().any(|message| message.tag == b'E' && message.sqlstate() == "57014"), "{answer:?}");
+        assert_eq!(alice.value("SELECT auth.user_id()").await, "alice");
+    }
 }

@@ -64,8 +64,6 @@ impl Judge for Down<'_> {
             }
         }
         let ours = self.link.upkeep.is_switching();
-        // The Query at the end of a switch does nothing: if it is cancelled, that is nobody's loss.
-        let nothing = self.owed.answers_query();
         let answer = self.owed.received(tag, head.first().copied());
         if ours && answer == Answer::Forward && !comes_at_any_time(tag) {
             // Out of step, and then nobody knows whose answer it is.
@@ -74,13 +72,13 @@ impl Judge for Down<'_> {
         *self.error_told = tag == backend::ERROR_RESPONSE && answer != Answer::Swallow;
         match tag {
             backend::DATA_ROW => {}
+            backend::COMMAND_COMPLETE if ours => self.link.upkeep.switches(head),
             backend::COMMAND_COMPLETE if answer == Answer::Forward => self.completed(head),
             backend::PARSE_COMPLETE | backend::CLOSE_COMPLETE => self.session.statements.answered(),
             backend::READY_FOR_QUERY => return Ok(self.ready(header, answer, patch)),
             backend::PARAMETER_STATUS => return Ok(self.parameter(head)),
             // What the session before listened to.
-            backend::NOTIFICATION_RESPONSE if self.link.upkeep.is_switching() => return Ok(Verdict::Swallow),
-            backend::ERROR_RESPONSE if ours && nothing => {}
+            backend::NOTIFICATION_RESPONSE if ours => return Ok(Verdict::Swallow),
             backend::ERROR_RESPONSE => return Ok(self.error(header, head, answer, patch)),
             backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION | backend::NO_DATA => {
                 self.described(header, head)
@@ -129,12 +127,16 @@ impl Down<'_> {
             self.session.remembered.ready(self.owed.status());
         }
         upkeep.ready(self.owed, init);
-        if !upkeep.is_switching() {
-            return verdict(answer);
+        if upkeep.is_unreported() {
+            upkeep.reported();
+            update(&mut self.session.known, &mut lease.parameters, patch);
         }
-        upkeep.switched();
-        update(&mut self.session.known, &mut lease.parameters, patch);
-        Verdict::Patch(header.frame_size() as usize)
+        match verdict(answer) {
+            // What the client does not know yet goes before it.
+            Verdict::Forward if !patch.is_empty() => Verdict::Patch(0),
+            Verdict::Swallow if !patch.is_empty() => Verdict::Patch(header.frame_size() as usize),
+            verdict => verdict,
+        }
     }
 
     fn parameter(&mut self, head: &[u8]) -> Verdict {
@@ -142,7 +144,7 @@ impl Down<'_> {
         if let Some((name, value)) = pair(head) {
             set(&mut lease.parameters, name, value);
         }
-        if upkeep.is_switching() {
+        if upkeep.is_unreported() {
             return Verdict::Swallow;
         }
         self.session.known = Some(lease.parameters.clone());

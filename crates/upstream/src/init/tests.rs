@@ -62,18 +62,24 @@ fn only_an_init_that_writes_brings_its_own_transaction() {
 }
 
 #[test]
-fn the_same_init_sends_the_same_bytes_and_another_one_others() {
+fn each_flight_has_a_name_of_its_own_and_the_claims_of_its_init() {
     let means = session_jwt();
     for (one, other) in [(init(&signed()), init(&signed())), (init(&means), init(&means))] {
-        assert_same_and_others(&one, &other);
+        let [(name, claims), (again, same), (_, others)] = [&one, &one, &other].map(name_and_rest);
+        assert!(name.starts_with("pgusher_") && name.len() == 24);
+        assert_ne!(name, again);
+        assert_eq!(claims, same);
+        assert_ne!(claims, others);
     }
 }
 
-fn assert_same_and_others(one: &SessionInit, other: &SessionInit) {
-    let bytes = |init: &SessionInit| init.flight(&claims_alone(), DefaultAccess::ReadWrite).bytes;
-
-    assert_eq!(bytes(one), bytes(one));
-    assert_ne!(bytes(one), bytes(other));
+/// The name of an init's statement, and its flight without that.
+fn name_and_rest(init: &SessionInit) -> (String, String) {
+    let flight = init.flight(&claims_alone(), DefaultAccess::ReadWrite);
+    let text = String::from_utf8_lossy(&flight.bytes);
+    let name = text[Header::SIZE..].split('\0').next().unwrap().to_owned();
+    let rest = text.replace(&name, "");
+    (name, rest)
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn claims_that_are_no_ascii_object_are_refused() {
 }
 
 #[test]
-fn a_switch_has_no_sync_and_ends_with_a_query() {
+fn a_switch_has_no_sync_and_ends_with_a_commit_of_which_nothing_is_left() {
     let startup = Parameters::parse([("TimeZone", "UTC"), ("application_name", "x")]).unwrap();
     let startup = Arc::new(startup);
     for means in [signed(), Means::Claims, session_jwt()] {
@@ -93,10 +99,14 @@ fn a_switch_has_no_sync_and_ends_with_a_query() {
         for (reset, settings) in [(true, &[&b"SET work_mem = 64"[..]][..]), (false, &[])] {
             let flight = switch(reset, &init, settings.iter().copied());
             assert_eq!(tags(&flight.bytes), flight.requests);
-            let (last, others) = flight.requests.split_last().unwrap();
-            assert_eq!(*last, tag::QUERY);
-            assert!(!others.iter().any(|other| [tag::SYNC, tag::QUERY].contains(other)));
-            assert!(flight.bytes.ends_with(b"Q\0\0\0\x05\0"), "the Query is empty");
+            assert!(!flight.requests.iter().any(|tag| [tag::SYNC, tag::QUERY].contains(tag)));
+            let commits = [
+                &b"P\0\0\0\x0e\0COMMIT\0\0\0"[..],
+                b"B\0\0\0\x0c\0\0\0\0\0\0\0\0",
+                b"E\0\0\0\x09\0\0\0\0\0",
+                b"C\0\0\0\x06S\0",
+            ];
+            assert!(flight.bytes.ends_with(&commits.concat()));
         }
     }
 }

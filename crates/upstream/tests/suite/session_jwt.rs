@@ -153,8 +153,8 @@ async fn a_setting_that_is_refused_takes_the_claims_with_it() {
     let error = server.begin(true, Arc::new(init)).await.unwrap_err();
 
     assert!(matches!(&error, Error::Session(_)), "{error}");
-    // Up to a Sync nothing runs, and then nothing but the end of the transaction.
-    send(&mut server, b"S\0\0\0\x04").await.unwrap();
+    // Up to its Sync nothing has run, and now nothing runs but the end of the transaction.
+    send(&mut server, b"").await.unwrap();
     query(&mut server, "ROLLBACK").await.unwrap();
     assert_eq!(value(&mut server, WHO).await, "nobody");
 }
