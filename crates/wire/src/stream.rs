@@ -113,10 +113,15 @@ impl Stream {
         reading.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
-    /// Whether it is known without asking that there is nothing to read, and that this task is woken when there is.
+    /// Waits until there may be something to read, or the end. Costs less than a read that finds nothing, and needs no
+    /// buffer.
     #[inline]
-    pub fn is_awaited(&self, cx: &Context<'_>) -> bool {
-        matches!(self, Self::Plain(socket) if socket.is_awaited(cx))
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(socket) => socket.poll_readable(cx),
+            // What they have, they have taken from below.
+            Self::Tls(_) | Self::Tunnel(_) => Poll::Ready(()),
+        }
     }
 
     /// Does the TLS handshake as the side that was connected to.

@@ -91,7 +91,7 @@ pub(crate) fn fill_up(
     client: &mut Stream,
     listening: &mut bool,
 ) -> Result<bool, End> {
-    if *listening && !client.is_awaited(cx) {
+    if *listening && client.poll_readable(cx).is_ready() {
         match up.poll_fill(cx, client) {
             Poll::Ready(Ok(0)) => *listening = false,
             Poll::Ready(Ok(_)) => return Ok(true),
@@ -130,7 +130,7 @@ pub(crate) fn fill_down(
     server: &mut Stream,
     closed: &mut Option<Option<io::Error>>,
 ) -> bool {
-    if closed.is_none() && !server.is_awaited(cx) {
+    if closed.is_none() && server.poll_readable(cx).is_ready() {
         match down.poll_fill(cx, server) {
             Poll::Ready(Ok(0)) => *closed = Some(None),
             Poll::Ready(Ok(_)) => return true,

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -74,10 +74,29 @@ impl Socket {
         either!(&self.transport, io => io.try_io(Interest::READABLE, || Ok(()))).is_ok()
     }
 
-    /// Whether this task has been told to wait for something to read, and there still is nothing.
+    /// Waits until there may be something to read, or the end.
     #[inline]
-    pub(super) fn is_awaited(&self, cx: &Context<'_>) -> bool {
-        self.waiting.is_some_and(|waiting| waiting == address(cx.waker())) && !self.may_have_bytes()
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.may_have_bytes() {
+            self.waiting = None;
+            return Poll::Ready(());
+        }
+        if self.waiting == Some(address(cx.waker())) { Poll::Pending } else { self.poll_anew(cx) }
+    }
+
+    fn poll_anew(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A socket that cannot be waited for tells the reader why.
+        let polled = either!(&self.transport, io => io.poll_read_ready(cx)).map(drop);
+        if polled.is_pending() {
+            self.waits(cx);
+        }
+        polled
+    }
+
+    /// The task has been told to wait. One that has used up its budget is told so as well, but the runtime has not noted
+    /// down that it waits.
+    fn waits(&mut self, cx: &Context<'_>) {
+        self.waiting = has_budget_remaining().then(|| address(cx.waker()));
     }
 
     #[cfg(test)]
@@ -101,12 +120,11 @@ impl From<UnixStream> for Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_awaited(cx) {
-            return Poll::Pending;
-        }
+        ready!(this.poll_readable(cx));
         let polled = either!(&mut this.transport, io => Pin::new(io).poll_read(cx, buf));
-        // A task that has used up its budget is told to wait as well, but nothing is noted down.
-        this.waiting = (polled.is_pending() && has_budget_remaining()).then(|| address(cx.waker()));
+        if polled.is_pending() {
+            this.waits(cx);
+        }
         polled
     }
 }
@@ -173,26 +191,37 @@ mod tests {
     async fn who_waits_is_known_and_woken_once_there_is_something() {
         let (mut socket, mut far) = pair();
         let task = Arc::<Counting>::default();
-        let waker = task.clone().into();
-        let cx = Context::from_waker(&waker);
-        assert!(!socket.is_awaited(&cx));
         for _ in 0..3 {
             assert_eq!(poll(&mut socket, &task), None);
-            assert!(socket.is_awaited(&cx));
+            assert!(socket.waiting.is_some());
         }
 
         far.write_all(b"abc").await.unwrap();
         socket.readable().await.unwrap();
 
         assert_eq!(task.0.load(Ordering::Relaxed), 1);
-        assert!(!socket.is_awaited(&cx));
         assert_eq!(poll(&mut socket, &task).unwrap(), b"abc");
         // It has been woken for that: for what comes next it has to wait anew.
-        assert!(!socket.is_awaited(&cx));
+        assert_eq!(socket.waiting, None);
         assert_eq!(poll(&mut socket, &task), None);
         drop(far);
         socket.readable().await.unwrap();
         assert_eq!(poll(&mut socket, &task).unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_is_there() {
+        let (mut socket, mut far) = pair();
+        let task = Arc::<Counting>::default();
+        let waker = task.clone().into();
+        let cx = &mut Context::from_waker(&waker);
+        far.write_all(b"abc").await.unwrap();
+        socket.readable().await.unwrap();
+
+        assert!(socket.poll_readable(cx).is_ready() && socket.poll_readable(cx).is_ready());
+        assert_eq!(poll(&mut socket, &task).unwrap(), b"abc");
+        assert!(socket.poll_readable(cx).is_pending() && socket.poll_readable(cx).is_pending());
+        assert_eq!(task.0.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
