@@ -263,9 +263,10 @@ impl<'a> Visit<'a> {
         let Self { proxy, relay, deadlines, .. } = self;
         let (begun, waited) = (Instant::now(), proxy.pool.query_wait_timeout);
         let mut waiting = pin!(proxy.pools.lease(&want));
-        let mut limit = pin!(sleep_until(begun + waited));
-        let mut notice = pin!(sleep_until(begun + proxy.pool.query_wait_notify));
-        let mut noticed = proxy.pool.query_wait_notify.is_zero() || !relay.is_in();
+        let (limit, notice) = (begun + waited, begun + proxy.pool.query_wait_notify);
+        let mut noticed = notice == begun || notice >= limit || !relay.is_in();
+        // A timer costs as much as a place in the line: one has to do for both.
+        let mut timer = pin!(sleep_until(if noticed { limit } else { notice }));
         poll_fn(|cx| {
             if let Poll::Ready(error) = deadlines.poll_anywhere(cx) {
                 return Poll::Ready(Err(error));
@@ -273,12 +274,13 @@ impl<'a> Visit<'a> {
             if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
                 return Poll::Ready(lease.map_err(Error::Pool));
             }
-            if limit.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Error::PoolFull { size: proxy.pool.servers.default_pool_size, waited }));
-            }
-            if !noticed && notice.as_mut().poll(cx).is_ready() {
+            while timer.as_mut().poll(cx).is_ready() {
+                if noticed {
+                    return Poll::Ready(Err(Error::PoolFull { size: proxy.pool.servers.default_pool_size, waited }));
+                }
                 noticed = true;
                 relay.tell(&notice_of_waiting(proxy.pool.query_wait_notify));
+                timer.as_mut().reset(limit);
             }
             if let Poll::Ready(end) = relay.poll_gone(cx) {
                 return Poll::Ready(Err(end.into()));

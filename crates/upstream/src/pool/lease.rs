@@ -12,7 +12,7 @@ use super::books::{Books, Use};
 use super::database::{Database, spawn};
 use super::effect::Answer;
 use super::line::Ticket;
-use super::{Holder, Holds};
+use super::{Holder, Holds, PoolConfig};
 use crate::error::Error;
 use crate::init::SessionInit;
 use crate::server::Server;
@@ -152,6 +152,8 @@ pub(super) struct Waiting {
     role: Arc<str>,
     ticket: Ticket,
     handed: oneshot::Receiver<Answer>,
+    /// The line has no place of ours any more.
+    answered: bool,
 }
 
 impl Waiting {
@@ -161,26 +163,32 @@ impl Waiting {
         ticket: Ticket,
         handed: oneshot::Receiver<Answer>,
     ) -> Self {
-        Self { database: Arc::clone(database), role, ticket, handed }
+        Self { database: Arc::clone(database), role, ticket, handed, answered: false }
     }
 
     /// Waits for the turn.
     pub(super) async fn served(mut self) -> Answer {
         const ANSWERED: &str = "who does not leave the line gets an answer";
 
-        let patience = self.database.common.config.reserve_pool_timeout;
-        if !patience.is_zero() {
+        let PoolConfig { reserve_pool_size, reserve_pool_timeout: patience, .. } = self.database.common.config;
+        if reserve_pool_size > 0 && !patience.is_zero() {
             if let Ok(answer) = timeout(patience, &mut self.handed).await {
+                self.answered = true;
                 return answer.expect(ANSWERED);
             }
             self.database.act(|books| books.press(&self.role, self.ticket));
         }
-        (&mut self.handed).await.expect(ANSWERED)
+        let answer = (&mut self.handed).await;
+        self.answered = true;
+        answer.expect(ANSWERED)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
         self.database.act(|books| books.leave(&self.role, self.ticket));
         self.handed.close();
         if let Ok(Ok(lease)) = self.handed.try_recv() {

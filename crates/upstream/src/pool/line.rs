@@ -41,8 +41,11 @@ impl Line {
 
     /// The first in line behind a ticket.
     pub(super) fn next(&self, behind: Option<Ticket>) -> Option<(Ticket, &Waiter)> {
-        let from = behind.map_or(0, |ticket| ticket + 1);
-        self.standing.range(from..).next().map(|(ticket, waiter)| (*ticket, waiter))
+        let next = match behind {
+            None => self.standing.first_key_value(),
+            Some(ticket) => self.standing.range(ticket + 1..).next(),
+        };
+        next.map(|(ticket, waiter)| (*ticket, waiter))
     }
 }
 
