@@ -2,9 +2,9 @@
 //!
 //! A client never learns its server's key. It gets a process id and a key of ours, from a CSPRNG, and a CancelRequest
 //! that brings both back reaches the server that the session has then, or nobody. While that server runs what is ours,
-//! to set the session up, a cancel waits: it is meant for what comes after. Whether that still is so is not known as
-//! long as the server says nothing, and where the client's request has gone out behind ours it says nothing before it
-//! has something to say to that. So then a cancel waits for [`PATIENCE`], far longer than ours takes.
+//! to set the session up, a cancel waits: it is meant for what comes after. Where the client's request has gone out
+//! behind ours, the server says nothing before it has something to say to that, and meanwhile nobody knows which of the
+//! two it works at. There a cancel waits for [`PATIENCE`], far longer than ours takes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,7 +26,7 @@ const SHORT_KEY: usize = 4;
 
 /// How long a cancel waits for a server to have set a session up, if the client's request is behind that. If it takes
 /// longer, because it waits for a lock perhaps, the cancel ends it and the session with it.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The sessions that can be cancelled.
 #[derive(Debug, Default)]
@@ -49,8 +49,9 @@ pub(crate) enum Reach {
     /// There is no server.
     #[default]
     Nobody,
-    /// The server works for us, or is not known to have done so; these wait until it works for the session.
-    Later { waiting: Vec<oneshot::Sender<CancelTicket>>, server: Arc<CancelTarget> },
+    /// The server works for us, or is not known to have done so; these wait until it works for the session. If the
+    /// client's request has gone out behind ours: the server.
+    Later { waiting: Vec<oneshot::Sender<CancelTicket>>, behind: Option<Arc<CancelTarget>> },
     /// This one.
     Now(Arc<CancelTarget>),
 }
@@ -90,7 +91,7 @@ impl Found {
             return ticket.ok();
         }
         let overdue = match &*lock(&session) {
-            Reach::Later { server, .. } => Some(server.ticket()),
+            Reach::Later { behind, .. } => behind.as_ref().map(CancelTarget::ticket),
             // Then the ticket has come meanwhile, or nobody is there to send it.
             Reach::Nobody | Reach::Now(_) => None,
         };
@@ -143,6 +144,7 @@ impl Cancels {
             Reach::Now(server) => Some(Found::Now(server.ticket())),
             Reach::Later { waiting, .. } => {
                 let (later, ticket) = oneshot::channel();
+                waiting.retain(|waiting| !waiting.is_closed());
                 waiting.push(later);
                 Some(Found::Later(ticket, Arc::clone(&server)))
             }
@@ -165,11 +167,12 @@ impl Registration {
         }
     }
 
-    /// The session has this server, which does something for us first.
-    pub(crate) fn suspend(&self, server: &Arc<CancelTarget>) {
+    /// The session has a server, which does something for us first. `behind`: on this one the client's request has gone out
+    /// behind that.
+    pub(crate) fn suspend(&self, behind: Option<&Arc<CancelTarget>>) {
         let mut reach = lock(&self.server);
         if !matches!(*reach, Reach::Later { .. }) {
-            *reach = Reach::Later { waiting: Vec::new(), server: server.clone() };
+            *reach = Reach::Later { waiting: Vec::new(), behind: behind.cloned() };
         }
     }
 

@@ -75,11 +75,13 @@ pub(crate) struct Session {
 
 /// For whom a server works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Works {
+pub(crate) enum WorksFor {
     /// For the client, or it waits for what that will ask.
-    ForClient,
-    /// For us, to set up the client's session; the client's request may be behind that.
-    ForUs,
+    Client,
+    /// For us, to set up what the client has reset; its next request waits for that.
+    Us,
+    /// For us, to set up the client's session, and then for the client, whose request goes out behind that.
+    UsFirst,
 }
 
 /// A server, as long as the client has it.
@@ -167,9 +169,13 @@ impl Relay {
     }
 
     /// The server, if there is one, and for whom it works.
-    pub(crate) fn works(&self) -> Option<(&Arc<CancelTarget>, Works)> {
+    pub(crate) fn works(&self) -> Option<(&Arc<CancelTarget>, WorksFor)> {
         let link = self.link.as_ref()?;
-        let works = if link.upkeep.is_ours() { Works::ForUs } else { Works::ForClient };
+        let works = match () {
+            () if link.upkeep.is_switching() => WorksFor::UsFirst,
+            () if link.upkeep.is_ours() => WorksFor::Us,
+            () => WorksFor::Client,
+        };
         Some((&link.lease.cancel, works))
     }
 

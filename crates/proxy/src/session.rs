@@ -23,7 +23,7 @@ use crate::error::{Error, notice_of_waiting};
 use crate::greeting::greet;
 use crate::passthrough;
 use crate::proxy::Proxy;
-use crate::relay::{End, Relay, Session, Works};
+use crate::relay::{End, Relay, Session, WorksFor};
 use crate::remembered::Remembered;
 use crate::statements::Statements;
 use crate::tenancy::Tenancy;
@@ -97,7 +97,7 @@ struct Visit<'a> {
     deadlines: Deadlines,
     registration: Registration,
     /// For whom the server works as far as cancel requests are told.
-    aimed: Option<Works>,
+    aimed: Option<WorksFor>,
     _seat: Seat,
 }
 
@@ -244,8 +244,9 @@ impl<'a> Visit<'a> {
     fn aim_cancels(&mut self) {
         let Some((server, works)) = self.relay.works().filter(|(_, works)| self.aimed != Some(*works)) else { return };
         match works {
-            Works::ForClient => self.registration.begin(server),
-            Works::ForUs => self.registration.suspend(server),
+            WorksFor::Client => self.registration.begin(server),
+            WorksFor::Us => self.registration.suspend(None),
+            WorksFor::UsFirst => self.registration.suspend(Some(server)),
         }
         self.aimed = Some(works);
     }
