@@ -197,6 +197,23 @@ async fn text_is_unicode_whatever_the_connection_string_and_requests_before_say_
     }
 }
 
+/// Whether a server was somebody else's makes no difference to what is told of the encoding.
+#[tokio::test]
+async fn a_batch_that_changes_the_encoding_is_refused_on_any_server() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("pool.default_pool_size", 1).start().await;
+    for (number, name) in ["alice", "bob", "bob", "alice"].into_iter().enumerate() {
+        let token = stage.token(name).to_string();
+        // A text that no server has prepared: its letter is read as two, and told as two that are the one in UTF-8.
+        let queries = ["SET client_encoding = LATIN1", &format!("SELECT 'é' AS letter{number}")];
+        let batch = json!({"queries": queries.map(|query| json!({"query": query}))}).to_string();
+        let refused = Answer::to(proxy.sql_request().bearer_auth(&token).body(batch)).await;
+        assert_eq!(refused.json()["code"], "0A000", "{name}: {refused:?}");
+        let rows = proxy.sql_rows(&stage.token(name), "SELECT 'é' AS letter").await;
+        assert_eq!(rows, json!([{"letter": "é"}]), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_transaction_that_is_left_open_is_rolled_back_and_its_server_goes_on() {
     let (stage, proxy) = (Stage::get(), proxy().await);

@@ -144,10 +144,13 @@ impl Down<'_> {
         if let Some((name, value)) = pair(head) {
             set(&mut lease.parameters, name, value);
         }
-        if upkeep.is_unreported() {
-            return Verdict::Swallow;
+        match &mut self.session.known {
+            // What differs from what it knows it is told at once when all is known.
+            Some(_) if upkeep.is_unreported() => return Verdict::Swallow,
+            Some(known) => *known = lease.parameters.clone(),
+            // It has been told nothing, and hears what there is to hear.
+            None => {}
         }
-        self.session.known = Some(lease.parameters.clone());
         Verdict::Forward
     }
 
