@@ -137,7 +137,7 @@ impl Accepted {
     pub(crate) fn into_stream(self) -> io::Result<wire::stream::Stream> {
         match self {
             Self::Tcp(socket) => TcpStream::from_std(socket).map(Into::into),
-            Self::Unix(socket) => UnixStream::from_std(socket).map(Into::into),
+            Self::Unix(socket) => UnixStream::from_std(socket).and_then(TryInto::try_into),
         }
     }
 

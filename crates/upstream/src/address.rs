@@ -35,7 +35,7 @@ impl Address {
     /// Connects to the first address that answers. A name may have several.
     pub(crate) async fn connect(&self) -> io::Result<Stream> {
         let (host, port) = match self {
-            Self::Unix(path) => return UnixStream::connect(path).await.map(Stream::from),
+            Self::Unix(path) => return UnixStream::connect(path).await.and_then(Stream::try_from),
             Self::Tcp { host, port } => (host.as_str(), *port),
         };
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");

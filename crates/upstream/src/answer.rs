@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_small_frames_ends_at_the_budget() {
         let (near, mut far) = UnixStream::pair().unwrap();
-        let mut stream = Stream::from(near);
+        let mut stream = Stream::try_from(near).unwrap();
         let flood = tokio::spawn(async move { while far.write_all(b"N\0\0\0\x05\0").await.is_ok() {} });
 
         let mut answers = Answers::new(&mut stream);

@@ -38,7 +38,7 @@ impl Peer {
     async fn connect(&self) -> std::io::Result<Stream> {
         match self {
             Self::Tcp(address) => connect_tcp(*address).await,
-            Self::Unix(path) => UnixStream::connect(path).await.map(Stream::from),
+            Self::Unix(path) => UnixStream::connect(path).await.and_then(Stream::try_from),
         }
     }
 }

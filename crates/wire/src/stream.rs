@@ -16,11 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-pub use socket::Socket;
+pub use socket::{Socket, this_thread};
 pub use tunnel::{FarEnd, Tunnel, tunnel};
 
 mod socket;
 mod tunnel;
+mod unix;
 
 /// The first byte of every TLS connection: the record type "handshake" (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -167,9 +168,11 @@ impl From<TcpStream> for Stream {
     }
 }
 
-impl From<UnixStream> for Stream {
-    fn from(unix: UnixStream) -> Self {
-        Self::Plain(unix.into())
+impl TryFrom<UnixStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(unix: UnixStream) -> io::Result<Self> {
+        unix.try_into().map(Self::Plain)
     }
 }
 
@@ -280,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn early_bytes_on_a_unix_socket_are_seen_too() {
         let (near, mut peer) = UnixStream::pair().unwrap();
-        let mut stream = Stream::from(near);
+        let mut stream = Stream::try_from(near).unwrap();
 
         peer.write_all(b"SE").await.unwrap();
 
@@ -307,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_without_budget_still_hears_the_peer() {
         let (near, mut peer) = UnixStream::pair().unwrap();
-        let mut stream = Stream::from(near);
+        let mut stream = Stream::try_from(near).unwrap();
         peer.write_all(b"E").await.unwrap();
         let Stream::Plain(socket) = &stream else { panic!("in clear") };
         socket.readable().await.unwrap();
@@ -323,7 +326,7 @@ mod tests {
     async fn loopback_and_unix_peers_are_local() {
         let (tcp, peer) = tcp_pair().await;
         let (unix, _other) = UnixStream::pair().unwrap();
-        let unix = Stream::from(unix);
+        let unix = Stream::try_from(unix).unwrap();
 
         assert!(tcp.is_local() && unix.is_local());
         assert_eq!(tcp.peer_addr(), peer.local_addr().ok());

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
+use wire::stream::this_thread;
 
 use super::effect::{Answer, Effect};
 use super::line::{Holders, Ticket, Waiter};
-use super::pick::{Idle, is_lendable, this_thread};
+use super::pick::{Idle, is_lendable};
 use super::role::{Counts, Failure, Pool, is_older};
 use super::{Happened, Holder, Holds, PoolConfig, Want};
 use crate::error::Error;

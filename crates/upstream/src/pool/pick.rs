@@ -1,20 +1,11 @@
 //! Which of the idle servers is lent: the one on which the least has to be done.
 
 use std::collections::VecDeque;
-use std::thread::{self, ThreadId};
+use std::thread::ThreadId;
 use std::time::Instant;
 
 use super::{Holds, Reuse, Tenant};
 use crate::server::Server;
-
-thread_local! {
-    static THREAD: ThreadId = thread::current().id();
-}
-
-/// The calling thread. To ask the standard library each time would count references to it.
-pub(super) fn this_thread() -> ThreadId {
-    THREAD.with(|id| *id)
-}
 
 /// A server that nobody has.
 pub(super) struct Idle {

@@ -8,24 +8,32 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::thread::{self, ThreadId};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::coop::has_budget_remaining;
+
+use super::unix::UnixSocket;
 
 /// A socket.
 #[derive(Debug)]
 pub struct Socket {
     transport: Transport,
+    /// The thread that watches it, if it is one.
+    watched_by: Option<ThreadId>,
     /// Whom tokio wakes when there is something to read. It holds on to them until then, so that no other can have the
-    /// same address meanwhile.
+    /// same address meanwhile. Only where the thread that watches the socket is the one that asks: tokio notes first that
+    /// there is something and then wakes who waits, and who asks in between on another thread may be woken for what
+    /// it has read by then, and is waiting no more without having heard of it.
     waiting: Option<Address>,
 }
 
 #[derive(Debug)]
 enum Transport {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    Unix(UnixSocket),
 }
 
 /// What tells a waker from others, as in [`Waker::will_wake`]: its data and its functions.
@@ -33,6 +41,22 @@ type Address = (usize, usize);
 
 fn address(waker: &Waker) -> Address {
     (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
+}
+
+thread_local! {
+    static THREAD: ThreadId = thread::current().id();
+}
+
+/// The calling thread. To ask the standard library each time would count references to it.
+#[must_use]
+pub fn this_thread() -> ThreadId {
+    THREAD.with(|id| *id)
+}
+
+/// The thread that watches the sockets of this runtime: the calling one, unless there are several.
+fn watcher() -> Option<ThreadId> {
+    let runtime = Handle::try_current().ok()?;
+    (runtime.runtime_flavor() == RuntimeFlavor::CurrentThread).then(this_thread)
 }
 
 /// The same for either transport.
@@ -96,7 +120,8 @@ impl Socket {
     /// The task has been told to wait. One that has used up its budget is told so as well, but the runtime has not noted
     /// down that it waits.
     fn waits(&mut self, cx: &Context<'_>) {
-        self.waiting = has_budget_remaining().then(|| address(cx.waker()));
+        let is_known = has_budget_remaining() && self.watched_by == Some(this_thread());
+        self.waiting = is_known.then(|| address(cx.waker()));
     }
 
     #[cfg(test)]
@@ -107,13 +132,16 @@ impl Socket {
 
 impl From<TcpStream> for Socket {
     fn from(tcp: TcpStream) -> Self {
-        Self { transport: Transport::Tcp(tcp), waiting: None }
+        Self { transport: Transport::Tcp(tcp), watched_by: watcher(), waiting: None }
     }
 }
 
-impl From<UnixStream> for Socket {
-    fn from(unix: UnixStream) -> Self {
-        Self { transport: Transport::Unix(unix), waiting: None }
+impl TryFrom<UnixStream> for Socket {
+    type Error = io::Error;
+
+    fn try_from(unix: UnixStream) -> io::Result<Self> {
+        let transport = Transport::Unix(UnixSocket::new(unix.into_std()?)?);
+        Ok(Self { transport, watched_by: watcher(), waiting: None })
     }
 }
 
@@ -177,7 +205,7 @@ mod tests {
 
     fn pair() -> (Socket, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
-        (near.into(), far)
+        (near.try_into().unwrap(), far)
     }
 
     fn poll(socket: &mut Socket, task: &Arc<Counting>) -> Option<Vec<u8>> {
@@ -236,6 +264,28 @@ mod tests {
         socket.readable().await.unwrap();
 
         assert_eq!(tasks.map(|task| task.0.load(Ordering::Relaxed)), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn another_thread_asks_each_time() {
+        let (mut socket, mut far) = pair();
+        let task = Arc::<Counting>::default();
+        let waiting = task.clone();
+        let mut socket = tokio::task::spawn_blocking(move || {
+            for _ in 0..2 {
+                assert_eq!(poll(&mut socket, &waiting), None);
+                assert_eq!(socket.waiting, None);
+            }
+            socket
+        })
+        .await
+        .unwrap();
+
+        far.write_all(b"a").await.unwrap();
+        socket.readable().await.unwrap();
+
+        assert_eq!(task.0.load(Ordering::Relaxed), 1);
+        assert_eq!(poll(&mut socket, &task).unwrap(), b"a");
     }
 
     #[tokio::test]
