@@ -1,6 +1,8 @@
 //! What a client and its server say to each other arrives as it was said, whole, in order and both ways at once.
 
-use pgusher_tests::request::{bind, execute, extended, function_call, parse, query, sync};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use pgusher_tests::request::{bind, execute, extended, function_call, parse, query, sync, terminate};
 use pgusher_tests::{Message, Proxy, Raw, Stage, message, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -38,26 +40,38 @@ async fn a_client_may_send_far_more_than_buffers_hold_while_its_results_wait() {
     let proxy = Proxy::start(stage).await;
     let mut session = proxy.session(&stage.token("alice")).await;
     let backend = session.backend().await;
-    let request = [extended(format!("SELECT repeat('x', 10000) /* {} */", " ".repeat(10_000))), sync()].concat();
+    // No Sync in between, where the server would be free and need not be stuck itself. So many bytes that it is the
+    // buffers that are full first, and not the account of what is owed.
+    let request = extended(format!("SELECT repeat('x', 100000) /* {} */", " ".repeat(100_000)));
     let (mut answers, mut requests) = tokio::io::split(session.into_stream());
+    let (sent, is_stuck) = (&AtomicUsize::new(0), &AtomicBool::new(false));
 
-    let sending = tokio::spawn(async move {
-        for _ in 0..2_000 {
+    // How much buffers hold is the system's to decide, and it may be tens of megabytes: it goes on until they are full.
+    let sending = async move {
+        while !is_stuck.load(Ordering::Relaxed) {
             requests.write_all(&request).await.expect("the proxy goes on");
+            sent.fetch_add(1, Ordering::Relaxed);
         }
-        requests
-    });
-    // The server is stuck on a client that does not read, and so the client's requests are stuck too.
-    stage.until_backend(backend, "wait_event = 'ClientWrite'").await;
-    assert!(!sending.is_finished());
+        requests.write_all(&[sync(), terminate()].concat()).await.expect("the proxy goes on");
+    };
+    let receiving = async move {
+        // The server is stuck on a client that does not read, and so the client's requests are stuck too.
+        stage.until_backend(backend, "wait_event = 'ClientWrite'").await;
+        let mut last = 0;
+        let stands = async || (std::mem::replace(&mut last, sent.load(Ordering::Relaxed)) == last).then_some(());
+        wait::until("requests to be stuck", stands).await;
+        is_stuck.store(true, Ordering::Relaxed);
 
-    let mut rows = 0;
-    let mut buffer = vec![0; 1 << 16];
-    while rows < 2_000 * 10_000 {
-        let count = wait::within("results", answers.read(&mut buffer)).await.expect("the proxy goes on");
-        rows += buffer[..count].iter().filter(|byte| **byte == b'x').count();
-    }
-    wait::within("the last request", sending).await.expect("no panic");
+        let (mut count, mut buffer) = (0, vec![0; 1 << 16]);
+        loop {
+            match wait::within("results", answers.read(&mut buffer)).await.expect("the proxy goes on") {
+                0 => return count,
+                read => count += buffer[..read].iter().filter(|byte| **byte == b'x').count(),
+            }
+        }
+    };
+    let ((), count) = tokio::join!(sending, receiving);
+    assert_eq!(count, sent.load(Ordering::Relaxed) * 100_000);
 }
 
 #[tokio::test]
