@@ -65,7 +65,7 @@ impl Judge for Down<'_> {
         }
         let ours = self.link.upkeep.is_switching();
         let answer = self.owed.received(tag, head.first().copied());
-        if ours && answer == Answer::Forward && !comes_at_any_time(tag) {
+        if ours && (tag == backend::READY_FOR_QUERY || answer == Answer::Forward && !comes_at_any_time(tag)) {
             // Out of step, and then nobody knows whose answer it is.
             return Err(Broken::Tag(tag));
         }
@@ -75,7 +75,7 @@ impl Judge for Down<'_> {
             backend::COMMAND_COMPLETE if ours => self.link.upkeep.switches(head),
             backend::COMMAND_COMPLETE if answer == Answer::Forward => self.completed(head),
             backend::PARSE_COMPLETE | backend::CLOSE_COMPLETE => self.session.statements.answered(),
-            backend::READY_FOR_QUERY => return Ok(self.ready(header, answer, patch)),
+            backend::READY_FOR_QUERY => return Ok(self.ready(answer, patch)),
             backend::PARAMETER_STATUS => return Ok(self.parameter(head)),
             // What the session before listened to.
             backend::NOTIFICATION_RESPONSE if ours => return Ok(Verdict::Swallow),
@@ -120,23 +120,19 @@ impl Down<'_> {
         }
     }
 
-    fn ready(&mut self, header: Header, answer: Answer, patch: &mut Vec<u8>) -> Verdict {
+    fn ready(&mut self, answer: Answer, patch: &mut Vec<u8>) -> Verdict {
         let Link { upkeep, init, lease, .. } = &mut *self.link;
         if answer == Answer::Forward {
             self.session.turns += 1;
             self.session.remembered.ready(self.owed.status());
         }
         upkeep.ready(self.owed, init);
-        if upkeep.is_unreported() {
+        if answer == Answer::Forward && upkeep.is_unreported() {
             upkeep.reported();
             update(&mut self.session.known, &mut lease.parameters, patch);
         }
-        match verdict(answer) {
-            // What the client does not know yet goes before it.
-            Verdict::Forward if !patch.is_empty() => Verdict::Patch(0),
-            Verdict::Swallow if !patch.is_empty() => Verdict::Patch(header.frame_size() as usize),
-            verdict => verdict,
-        }
+        // What the client does not know yet goes before it.
+        if patch.is_empty() { verdict(answer) } else { Verdict::Patch(0) }
     }
 
     fn parameter(&mut self, head: &[u8]) -> Verdict {
