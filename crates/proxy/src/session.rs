@@ -150,8 +150,8 @@ impl<'a> Visit<'a> {
         let known = match (self.proxy.pool.mode, self.proxy.greetings.find(request)) {
             (PoolMode::Transaction, Some(known)) => known,
             (mode, _) => {
-                let mut lease = self.lease().await?;
-                let is_new = self.tenancy.move_in(&mut lease, &self.relay.session().remembered).await?;
+                let lease = self.lease().await?;
+                let (lease, is_new) = self.tenancy.move_in(lease, &self.relay.session().remembered).await?;
                 let known = lease.parameters.clone();
                 if is_new {
                     self.proxy.greetings.keep(request, &known);

@@ -84,13 +84,12 @@ impl<'a> Tenancy<'a> {
     ///
     /// # Errors
     /// What the server refuses.
-    pub(crate) async fn move_in(&self, lease: &mut Lease, remembered: &Remembered) -> Result<bool, Error> {
+    pub(crate) async fn move_in(&self, lease: Lease, remembered: &Remembered) -> Result<(Lease, bool), Error> {
         if lease.holds() == remembered.holds() {
-            return Ok(false);
+            return Ok((lease, false));
         }
-        let init = self.init(lease)?;
-        lease.move_in(init, remembered.holds()).await?;
-        Ok(true)
+        let init = self.init(&lease)?;
+        Ok((lease.move_in(init, remembered.holds()).await?, true))
     }
 }
 

@@ -75,7 +75,7 @@ impl Server {
         match timeout(config.login_timeout, settling).await.map_err(|_| Error::TimedOut(Step::Login))? {
             Ok(means) => Ok(Self { means, ..server }),
             Err(error) => {
-                server.terminate().await;
+                server.leave(config.login_timeout).await;
                 Err(error)
             }
         }
@@ -126,7 +126,16 @@ impl Server {
         self.say_goodbye().await;
     }
 
-    pub(crate) async fn say_goodbye(&mut self) {
+    /// The same, and waits until it is gone. It has nothing to do but go: if it does not within that time, nobody is there.
+    pub(crate) async fn leave(mut self, limit: Duration) {
+        let leaving = async {
+            self.say_goodbye().await;
+            self.cancel.outlast(&mut self.stream).await;
+        };
+        let _ = timeout(limit, leaving).await;
+    }
+
+    async fn say_goodbye(&mut self) {
         let mut goodbye = BytesMut::new();
         frontend::terminate(&mut goodbye);
         // A server that is already gone needs no goodbye.

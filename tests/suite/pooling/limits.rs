@@ -190,3 +190,31 @@ async fn a_database_that_is_down_is_an_error_for_those_who_ask_and_the_others_go
     superuser.batch_execute(&up).await.expect("it may");
     assert_eq!(idle.value("SHOW work_mem").await, "3MB");
 }
+
+/// A server that a login cannot have is cleared out of the way before the next one is opened in its place.
+#[tokio::test]
+async fn a_server_that_could_not_be_made_a_logins_own_keeps_its_place_until_it_is_gone() {
+    let stage = Stage::get();
+    let builder = Proxy::builder(stage).set("pool.default_pool_size", 1).set("pool.query_wait_notify", "100ms");
+    let proxy = builder.set("pool.server_connect_timeout", "1s").start().await;
+    let (database, superuser) = stage.database().await;
+    let hide = "CREATE FUNCTION hide(sql text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE sql; END'";
+    superuser.batch_execute(hide).await.expect("a function");
+    let mut alice = session(&proxy, &database, "alice").await;
+    // What is left unseen is not discarded before somebody else needs the server, and then it waits for the lock.
+    run(&mut alice, "SELECT hide('CREATE TEMP TABLE t ()')").await;
+    let schema = alice.value("SELECT pg_my_temp_schema()::regnamespace").await;
+    superuser.batch_execute(&format!("BEGIN; LOCK {schema}.t IN ACCESS SHARE MODE")).await.expect("a lock");
+
+    // What its settings come to has to be asked.
+    let mut bob = proxy.raw().await;
+    let here = [("database", database.as_str()), ("application_name", "new")];
+    let refused = bob.log_in_with(&stage.token("bob").to_string(), &here).await;
+    assert_eq!(refused.last().map(|message| message.tag), Some(b'E'), "{refused:?}");
+
+    assert_waits(&mut alice).await;
+    assert_eq!(servers(&superuser, &database).await, 1);
+    superuser.batch_execute("ROLLBACK").await.expect("an end");
+    assert_eq!(Message::tags(&alice.until_ready().await), "TDCZ");
+    assert_eq!(servers(&superuser, &database).await, 1);
+}

@@ -36,15 +36,19 @@ impl Lease {
         self.holds
     }
 
-    /// Begins the session of a tenant on it, and waits until it has begun.
+    /// Begins the session of a tenant on it, and waits until it has begun. A server on which it has not is told to go.
     ///
     /// # Errors
     /// As [`Server::begin`](crate::Server::begin).
-    pub async fn move_in(&mut self, init: Arc<SessionInit>, holds: Holds) -> Result<(), Error> {
-        let reset = std::mem::replace(&mut self.holds, Holds::Unknown) != Holds::Nothing;
-        self.server.begin(reset, init).await?;
-        self.holds = holds;
-        Ok(())
+    pub async fn move_in(mut self, init: Arc<SessionInit>, holds: Holds) -> Result<Self, Error> {
+        let reset = std::mem::replace(&mut self.holds, holds) != Holds::Nothing;
+        match self.server.begin(reset, init).await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.retire();
+                Err(error)
+            }
+        }
     }
 
     /// Gives the server back. It must be idle, outside a transaction and with no answer unread, and hold what it is said

@@ -31,7 +31,7 @@ pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Serv
     let common = Arc::clone(&place.database.common);
     if let Some(server) = instead_of {
         // The limits are the server's too, so the one has to be gone before the other comes.
-        leave(server, &common).await;
+        server.leave(common.connect.login_timeout).await;
     }
     let (database, role) = (Arc::clone(&place.database), Arc::clone(&place.role));
     match log_in(&common, &place, &login).await {
@@ -58,17 +58,7 @@ pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Serv
 
 /// Takes leave of an idle server.
 pub(super) async fn dismiss(server: Box<Server>, place: Place) {
-    leave(server, &place.database.common).await;
-}
-
-async fn leave(mut server: Box<Server>, common: &Common) {
-    let leaving = async {
-        server.say_goodbye().await;
-        let Server { stream, cancel, .. } = &mut *server;
-        cancel.outlast(stream).await;
-    };
-    // It has nothing to do but go. If it does not, nobody is there.
-    let _ = timeout(common.connect.login_timeout, leaving).await;
+    server.leave(place.database.common.connect.login_timeout).await;
 }
 
 async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Error> {
@@ -79,11 +69,16 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
         parameters: &Parameters::default(),
         claims: &common.claims,
     };
+    let limit = common.connect.login_timeout;
     let mut server = Server::open(&common.connect, login, &startup).await?;
     server.prepared = Prepared::new(common.config.max_prepared_statements);
-    let asked = timeout(common.connect.login_timeout, is_reusable(&mut server));
-    server.reusable = asked.await.map_err(|_| Error::TimedOut(Step::Login))??;
-    Ok(server)
+    match timeout(limit, is_reusable(&mut server)).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+        Ok(reusable) => Ok(Server { reusable, ..server }),
+        Err(error) => {
+            server.leave(limit).await;
+            Err(error)
+        }
+    }
 }
 
 /// Asks the database. One that does not tell is taken for one that keeps something.
