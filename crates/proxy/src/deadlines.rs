@@ -16,7 +16,8 @@ use crate::proxy::Proxy;
 /// Looked at by a session whenever it is woken.
 pub(crate) struct Deadlines {
     ends: Alarm<Ends>,
-    timers: Option<Alarm<Timers>>,
+    /// Only where there is a limit.
+    timers: Option<Box<Alarm<Timers>>>,
 }
 
 /// How long things may take; zero is for ever.
@@ -91,7 +92,7 @@ impl Deadlines {
         });
         Self {
             ends: Alarm::new(Ends { between, anywhere, asked: None }),
-            timers: (timeouts != Timeouts::default()).then(|| Alarm::new(Timers::new(timeouts))),
+            timers: (timeouts != Timeouts::default()).then(|| Box::new(Alarm::new(Timers::new(timeouts)))),
         }
     }
 
@@ -107,7 +108,7 @@ impl Deadlines {
             if timers.get_mut().turn(standing) {
                 timers.ring();
             }
-            if let Poll::Ready(what) = Pin::new(timers).poll(cx) {
+            if let Poll::Ready(what) = Pin::new(&mut **timers).poll(cx) {
                 return Poll::Ready(Error::TimedOut(what));
             }
         }

@@ -65,8 +65,8 @@ pub(crate) struct Session {
     turns: u64,
     /// What an Execute of these portals changes.
     bound: HashMap<Box<[u8]>, Effects>,
-    /// A frame that is too long to be seen at once.
-    long: Option<up::Long>,
+    /// A frame that is too long to be seen at once. Few clients send one.
+    long: Option<Box<up::Long>>,
     /// The client may say more: its socket has not ended, nor has it taken leave.
     listening: bool,
     /// It has taken leave. What comes behind that is not heard.

@@ -54,7 +54,8 @@ pub(crate) async fn serve(
     let identity = match entrant {
         Entrant::Identity(identity) => identity,
         Entrant::Direct(admitted) => {
-            return passthrough::serve(client, (seat, admitted), &request, &proxy, &peer, id).await;
+            // Boxed, or every other connection would keep room for it.
+            return Box::pin(passthrough::serve(client, (seat, admitted), &request, &proxy, &peer, id)).await;
         }
     };
     debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
@@ -172,7 +173,7 @@ impl<'a> Visit<'a> {
     async fn serve(&mut self, id: u64) -> Error {
         loop {
             let end = match poll_fn(|cx| self.poll_transactions(cx)).await {
-                Ok(Ok(want)) => match self.wait_and_attach(want).await {
+                Ok(Ok(want)) => match Box::pin(self.wait_and_attach(want)).await {
                     Ok(()) => continue,
                     Err(error) => return error,
                 },
@@ -220,7 +221,7 @@ impl<'a> Visit<'a> {
     }
 
     async fn wait_and_attach(&mut self, want: Want<'a>) -> Result<(), Error> {
-        let lease = Box::pin(self.wait_in_line(want)).await?;
+        let lease = self.wait_in_line(want).await?;
         self.attach(lease)
     }
 

@@ -129,7 +129,7 @@ impl Judge for Up<'_> {
         }
         long.left -= body.len();
         if let Some(long) = self.session.long.take_if(|long| long.left == 0) {
-            self.complete(long);
+            self.complete(*long);
         }
     }
 }
@@ -167,7 +167,7 @@ impl Up<'_> {
         self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
         let turn = self.owed.next_turn();
         if head.len() < header.body as usize {
-            self.session.long = Some(Long::new(header, head, head.len(), turn));
+            self.session.long = Some(Box::new(Long::new(header, head, head.len(), turn)));
             return Verdict::Forward;
         }
         let effects = effect::effects(head);
@@ -204,7 +204,7 @@ impl Up<'_> {
         if !whole {
             let number = self.session.statements.last_parsed();
             let long = Long::new(header, content, head.len(), self.owed.next_turn());
-            self.session.long = Some(Long { parsed: Some(Some(content.to_vec())), number, ..long });
+            self.session.long = Some(Box::new(Long { parsed: Some(Some(content.to_vec())), number, ..long }));
         }
         Ok(verdict)
     }
