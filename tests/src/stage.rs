@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{OnceLock, mpsc};
 
-use pgusher::demo::database;
+use pgusher::demo::database::{self, OWNER};
 use pgusher::demo::home::{Scratch, random_hex, write_private};
 use pgusher::demo::issuer::Issuer;
 use pgusher::demo::keys::SigningKey;
@@ -198,6 +198,25 @@ impl Stage {
         key.expect("a key");
         let grant = "GRANT EXECUTE ON FUNCTION auth.pgusher_init TO authenticated, anonymous";
         superuser.batch_execute(grant).await.expect("a grant");
+        (name, superuser)
+    }
+
+    /// The same, and it belongs to `neondb_owner`, as the demo's does.
+    pub async fn owned_database(&self) -> (String, Client) {
+        let (name, superuser) = self.database().await;
+        let sql = format!(
+            "ALTER DATABASE {name} OWNER TO {OWNER}; ALTER SCHEMA public OWNER TO {OWNER}; \
+             GRANT USAGE ON SCHEMA public TO authenticated, anonymous"
+        );
+        superuser.batch_execute(&sql).await.expect("an owner");
+        (name, superuser)
+    }
+
+    /// The same with the demo's tables, for tests that must be alone to count what is in them.
+    pub async fn demo_database(&self) -> (String, Client) {
+        let (name, superuser) = self.owned_database().await;
+        let tables = format!("BEGIN; SET LOCAL ROLE {OWNER}; {} COMMIT", database::TABLES);
+        superuser.batch_execute(&tables).await.expect("the tables");
         (name, superuser)
     }
 

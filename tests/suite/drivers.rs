@@ -37,16 +37,17 @@ pub(crate) async fn succeeds(script: &mut Command, what: &str) {
     assert!(ran.status.success() && told[0].contains(&format!("ok {what}")), "{what}: {}\n{}", told[0], told[1]);
 }
 
-/// Runs a script of `tests/drivers` as alice, with a token of each size.
+/// Runs a script of `tests/drivers` as alice, with a token of each size, on tables of its own.
 async fn works(command: &[&str], driver: &str) {
     let stage = Stage::get();
+    let (database, _) = stage.demo_database().await;
     let proxy = Proxy::start(stage).await;
-    let owner = format!("postgresql://neondb_owner:owner@127.0.0.1:{}/neondb", stage.postgres_port());
+    let owner = format!("postgresql://neondb_owner:owner@127.0.0.1:{}/{database}", stage.postgres_port());
     for size in SIZES {
         let mut script = script(command);
         script.env("TOKEN", stage.token("alice").of_size(size).to_string()).env("SUB", "alice");
         script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string());
-        script.env("PGUSER", "authenticated").env("PGDATABASE", "neondb").env("OWNER_URL", &owner);
+        script.env("PGUSER", "authenticated").env("PGDATABASE", &database).env("OWNER_URL", &owner);
         succeeds(&mut script, driver).await;
     }
 }
@@ -94,9 +95,11 @@ async fn pgjdbc_works() {
 #[tokio::test]
 async fn tokio_postgres_works() {
     let stage = Stage::get();
+    let (database, _) = stage.demo_database().await;
     let proxy = Proxy::start(stage).await;
     for size in SIZES {
-        let mut client = proxy.connect(&stage.token("alice").of_size(size)).await;
+        let mut config = proxy.config(&stage.token("alice").of_size(size));
+        let mut client = proxy.connect_with(config.dbname(&database)).await;
         sees_only_its_own_rows(&client).await.expect("rows");
         runs_a_transaction(&mut client).await.expect("a transaction");
         is_refused_a_row_of_another(&client).await;

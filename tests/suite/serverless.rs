@@ -29,21 +29,11 @@ fn script_for(command: &[&str], proxy: &Proxy, database: &str) -> Command {
     script
 }
 
-/// Runs a script on the demo's tables.
+/// Runs a script on the demo's tables, which are its own: it counts what is in them.
 async fn works(command: &[&str], what: &str) {
+    let (database, _) = Stage::get().demo_database().await;
     let proxy = builder().start().await;
-    succeeds(&mut script_for(command, &proxy, "neondb"), what).await;
-}
-
-/// A database of a test's own that belongs to `neondb_owner`.
-async fn owned_database() -> String {
-    let (name, superuser) = Stage::get().database().await;
-    let sql = format!(
-        "ALTER DATABASE {name} OWNER TO neondb_owner; ALTER SCHEMA public OWNER TO neondb_owner; \
-         GRANT USAGE ON SCHEMA public TO authenticated, anonymous"
-    );
-    superuser.batch_execute(&sql).await.expect("an owner");
-    name
+    succeeds(&mut script_for(command, &proxy, &database), what).await;
 }
 
 /// How the owner connects at a port, which is Postgres's or a proxy's.
@@ -78,7 +68,7 @@ async fn users_at_the_same_time_see_nothing_of_each_other() {
 
 #[tokio::test]
 async fn values_of_every_type_are_the_same_over_http_websocket_and_tcp() {
-    let database = owned_database().await;
+    let (database, _) = Stage::get().owned_database().await;
     let proxy = builder().start().await;
     let mut script = script_for(&["node", "neon/types.mjs"], &proxy, &database);
     script.env("OWNER_URL", owner_url(Stage::get().postgres_port(), &database));
@@ -100,7 +90,7 @@ async fn curl_works() {
 
 #[tokio::test]
 async fn drizzle_works_on_what_its_kit_has_made() {
-    let database = owned_database().await;
+    let (database, superuser) = Stage::get().owned_database().await;
     let proxy = builder().set("passthrough.users", "neondb_owner").start().await;
     for step in ["generate", "migrate"] {
         let kit = ["node", "node_modules/drizzle-kit/bin.cjs", step, "--config", "drizzle/drizzle.config.ts"];
@@ -110,7 +100,6 @@ async fn drizzle_works_on_what_its_kit_has_made() {
         let ran = kit.output().await.expect("drizzle-kit runs");
         assert!(ran.status.success(), "{step}: {ran:?}");
     }
-    let superuser = Stage::get().superuser_of(&database).await;
     let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO authenticated";
     superuser.batch_execute(grant).await.expect("the table is there");
     let todos = ["node", "--import", "tsx", "drizzle/todos.mjs"];
@@ -119,12 +108,13 @@ async fn drizzle_works_on_what_its_kit_has_made() {
 
 #[tokio::test]
 async fn prisma_works() {
+    let (database, _) = Stage::get().demo_database().await;
     let proxy = builder().start().await;
     let generate = ["node", "node_modules/prisma/build/index.js", "generate", "--schema", "prisma/schema.prisma"];
-    let mut generate = script_for(&generate, &proxy, "neondb");
+    let mut generate = script_for(&generate, &proxy, &database);
     // It would ask the network for its migration engine, which generating has no use for, and for news.
     generate.env("PRISMA_SCHEMA_ENGINE_BINARY", "/bin/true").env("CHECKPOINT_DISABLE", "1");
     let ran = generate.output().await.expect("prisma runs");
     assert!(ran.status.success(), "{ran:?}");
-    succeeds(&mut script_for(&["node", "prisma/todos.mjs"], &proxy, "neondb"), "prisma").await;
+    succeeds(&mut script_for(&["node", "prisma/todos.mjs"], &proxy, &database), "prisma").await;
 }
