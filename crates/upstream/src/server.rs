@@ -72,7 +72,7 @@ impl Server {
         let mut server = attempts(config, |attempt| plan.run(attempt)).await?;
         let parameters = Arc::make_mut(&mut server.parameters);
         let settling = settle(startup.claims, key, &mut server.stream, parameters);
-        match timeout(config.login_timeout, settling).await.map_err(|_| Error::TimedOut(Step::Login))? {
+        match timeout(config.login_timeout, settling).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
             Ok(means) => Ok(Self { means, ..server }),
             Err(error) => {
                 server.leave(config.login_timeout).await;

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pgusher_upstream::{Error, MethodError, RootCertificates, SslMode, Step, Tls, TlsError};
+use pgusher_upstream::{ClaimsMode, Error, MethodError, RootCertificates, SslMode, Step, Tls, TlsError};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 use wire::frame::read_frame;
-use wire::startup::read_first_packet;
+use wire::startup::{FirstPacket, read_first_packet};
 use wire::stream::Stream;
 
 use crate::harness::Attempt;
@@ -158,6 +159,27 @@ async fn silence_is_bounded_in_time() {
     attempt.config.tls = Tls::new(SslMode::Require, None, None).unwrap();
     attempt.config.connect_timeout = Duration::from_millis(1);
     assert!(matches!(attempt.open().await, Err(Error::TimedOut(Step::Connect))));
+}
+
+/// It may be at something still, and as long as it is it has one of the database's connections.
+#[tokio::test]
+async fn a_server_that_does_not_say_what_it_has_is_told_to_go_and_waited_for() {
+    let (gone, mut is_gone) = oneshot::channel();
+    let script = |mut client: Stream| async move {
+        assert!(matches!(read_first_packet(&mut client).await, Ok(FirstPacket::Startup(_))));
+        client.write_all(WELCOME).await.expect("the client listens");
+        let question = read_frame(&mut client, 1 << 16).await.expect("a question");
+        let goodbye = read_frame(&mut client, 0).await.expect("a goodbye");
+        gone.send([question.tag.0, goodbye.tag.0]).expect("somebody asks");
+    };
+    let (port, _played) = serve(script).await;
+    let mut attempt = Attempt::new("localhost", port);
+    attempt.mode = ClaimsMode::SessionJwt;
+    attempt.config.login_timeout = Duration::from_secs(1);
+
+    assert!(matches!(attempt.open().await, Err(Error::TimedOut(Step::Login))));
+
+    assert_eq!(is_gone.try_recv(), Ok([b'Q', b'X']));
 }
 
 /// Under TLS, what the client's first SCRAM message says to an offer: the mechanism and the kind of binding.
