@@ -147,6 +147,10 @@ impl Plan {
             self.identities, self.rows
         );
         superuser.batch_execute(&rows).await.expect("rows");
+        // A crash leaves temporary tables behind that are nobody's: Postgres removes those itself, when it comes by.
+        for often in ["ALTER SYSTEM SET autovacuum_naptime = '1s'", "SELECT pg_reload_conf()"] {
+            superuser.batch_execute(often).await.expect("the superuser may");
+        }
     }
 
     async fn proxy(&self, stage: &Stage) -> Proxy {
