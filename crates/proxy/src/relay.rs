@@ -198,7 +198,14 @@ impl Relay {
             self.link(lease, init, Upkeep::new(false));
             return Ok(());
         }
-        let init = init(&lease)?;
+        let init = match init(&lease) {
+            Ok(init) => init,
+            Err(error) => {
+                // Nothing has been sent to it.
+                lease.hand_on();
+                return Err(error);
+            }
+        };
         let flight = switch(holds != Holds::Nothing, &init, remembered.statements());
         lease.prepared.clear();
         lease.init = Some(init.clone());

@@ -88,7 +88,14 @@ impl<'a> Tenancy<'a> {
         if lease.holds() == remembered.holds() {
             return Ok((lease, false));
         }
-        let init = self.init(&lease)?;
+        let init = match self.init(&lease) {
+            Ok(init) => init,
+            Err(error) => {
+                // Nothing has been sent to it.
+                lease.hand_on();
+                return Err(error.into());
+            }
+        };
         Ok((lease.move_in(init, remembered.holds()).await?, true))
     }
 }
