@@ -57,8 +57,12 @@ async fn a_client_may_send_far_more_than_buffers_hold_while_its_results_wait() {
     let receiving = async move {
         // The server is stuck on a client that does not read, and so the client's requests are stuck too.
         stage.until_backend(backend, "wait_event = 'ClientWrite'").await;
-        let mut last = 0;
-        let stands = async || (std::mem::replace(&mut last, sent.load(Ordering::Relaxed)) == last).then_some(());
+        let (mut last, mut looks) = (0, 0);
+        let stands = async || {
+            looks = if sent.load(Ordering::Relaxed) == last { looks + 1 } else { 0 };
+            last = sent.load(Ordering::Relaxed);
+            (looks == 50).then_some(())
+        };
         wait::until("requests to be stuck", stands).await;
         is_stuck.store(true, Ordering::Relaxed);
 

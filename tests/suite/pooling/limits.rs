@@ -196,7 +196,7 @@ async fn a_database_that_is_down_is_an_error_for_those_who_ask_and_the_others_go
 async fn a_server_that_could_not_be_made_a_logins_own_keeps_its_place_until_it_is_gone() {
     let stage = Stage::get();
     let builder = Proxy::builder(stage).set("pool.default_pool_size", 1).set("pool.query_wait_notify", "100ms");
-    let proxy = builder.set("pool.server_connect_timeout", "1s").start().await;
+    let proxy = builder.set("pool.server_connect_timeout", "3s").start().await;
     let (database, superuser) = stage.database().await;
     let hide = "CREATE FUNCTION hide(sql text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE sql; END'";
     superuser.batch_execute(hide).await.expect("a function");
