@@ -189,7 +189,7 @@ impl Relay {
     /// the client has to say; `init` makes what is missing.
     pub(crate) fn attach<E>(
         &mut self,
-        mut lease: Lease,
+        lease: Lease,
         init: impl FnOnce(&Lease) -> Result<Arc<SessionInit>, E>,
     ) -> Result<(), E> {
         let remembered = &self.session.remembered;
@@ -198,14 +198,7 @@ impl Relay {
             self.link(lease, init, Upkeep::new(false));
             return Ok(());
         }
-        let init = match init(&lease) {
-            Ok(init) => init,
-            Err(error) => {
-                // Nothing has been sent to it.
-                lease.hand_on();
-                return Err(error);
-            }
-        };
+        let (mut lease, init) = lease.with(init)?;
         let flight = switch(holds != Holds::Nothing, &init, remembered.statements());
         lease.prepared.clear();
         lease.init = Some(init.clone());

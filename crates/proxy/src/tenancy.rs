@@ -88,14 +88,7 @@ impl<'a> Tenancy<'a> {
         if lease.holds() == remembered.holds() {
             return Ok((lease, false));
         }
-        let init = match self.init(&lease) {
-            Ok(init) => init,
-            Err(error) => {
-                // Nothing has been sent to it.
-                lease.hand_on();
-                return Err(error.into());
-            }
-        };
+        let (lease, init) = lease.with(|lease| self.init(lease))?;
         Ok((lease.move_in(init, remembered.holds()).await?, true))
     }
 }

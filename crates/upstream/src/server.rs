@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use wire::stream::Stream;
 
@@ -72,10 +73,22 @@ impl Server {
         let mut server = attempts(config, |attempt| plan.run(attempt)).await?;
         let parameters = Arc::make_mut(&mut server.parameters);
         let settling = settle(startup.claims, key, &mut server.stream, parameters);
-        match timeout(config.login_timeout, settling).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
-            Ok(means) => Ok(Self { means, ..server }),
+        let settled = timeout(config.login_timeout, settling).await;
+        let (server, means) = server.or_leave(settled, config.login_timeout).await?;
+        Ok(Self { means, ..server })
+    }
+
+    /// The server with what came of a step of its login. If that has failed or was not over in time, it is told to go and
+    /// waited for.
+    pub(crate) async fn or_leave<T>(
+        self,
+        outcome: Result<Result<T, Error>, Elapsed>,
+        limit: Duration,
+    ) -> Result<(Self, T), Error> {
+        match outcome.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+            Ok(value) => Ok((self, value)),
             Err(error) => {
-                server.leave(config.login_timeout).await;
+                self.leave(limit).await;
                 Err(error)
             }
         }

@@ -88,6 +88,20 @@ impl Lease {
         });
     }
 
+    /// The lease and what can be made for it, such as a session init. If nothing can, it is given back unused.
+    ///
+    /// # Errors
+    /// Why it could not be made.
+    pub fn with<T, E>(self, make: impl FnOnce(&Self) -> Result<T, E>) -> Result<(Self, T), E> {
+        match make(&self) {
+            Ok(made) => Ok((self, made)),
+            Err(error) => {
+                self.hand_on();
+                Err(error)
+            }
+        }
+    }
+
     /// Gives it back unused.
     pub fn hand_on(self) {
         let holds = self.holds;

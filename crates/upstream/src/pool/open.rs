@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::lease::Place;
 use super::{Common, Happened};
 use crate::claims::ClaimsMode;
-use crate::error::{Error, Step};
+use crate::error::Error;
 use crate::login::Login;
 use crate::means::ask;
 use crate::parameters::Parameters;
@@ -72,13 +72,9 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
     let limit = common.connect.login_timeout;
     let mut server = Server::open(&common.connect, login, &startup).await?;
     server.prepared = Prepared::new(common.config.max_prepared_statements);
-    match timeout(limit, is_reusable(&mut server)).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
-        Ok(reusable) => Ok(Server { reusable, ..server }),
-        Err(error) => {
-            server.leave(limit).await;
-            Err(error)
-        }
-    }
+    let asked = timeout(limit, is_reusable(&mut server)).await;
+    let (server, reusable) = server.or_leave(asked, limit).await?;
+    Ok(Server { reusable, ..server })
 }
 
 /// Asks the database. One that does not tell is taken for one that keeps something.

@@ -57,6 +57,20 @@ async fn then_comes_the_same_identity_then_a_new_one_then_the_least_recently_use
 }
 
 #[tokio::test]
+async fn one_for_which_nothing_can_be_made_is_lent_again_as_it_is() {
+    let pools = pools(config(1));
+    let server = lease(&pools, ALICE).await;
+    let first = pid(&server);
+    server.give_back(Holds::Tenant(ALICE));
+
+    let failed = pools.try_lease(&want(BOB)).unwrap().with(|_| Err::<(), _>("no claims"));
+    assert_eq!(failed.err(), Some("no claims"));
+    let (again, made) = pools.try_lease(&want(ALICE)).unwrap().with(|lease| Ok::<_, ()>(pid(lease))).unwrap();
+
+    assert_eq!((pid(&again), made, again.holds()), (first, first, Holds::Tenant(ALICE)));
+}
+
+#[tokio::test]
 async fn nobody_knows_is_lent_as_such() {
     let pools = pools(config(1));
     lease(&pools, ALICE).await.give_back(Holds::Unknown);
