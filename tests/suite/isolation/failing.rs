@@ -1,7 +1,11 @@
 //! A switch that fails: nothing of what the next client sent has run, neither as the one before nor as nobody.
 
-use pgusher_tests::request::{extended, query, sync};
+use std::sync::{Arc, Mutex};
+
+use pgusher_tests::request::{extended, flush, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage, message};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::Client;
 
 use super::{BOB, WITNESS, narrow, playground, run, state, unlike};
@@ -247,4 +251,57 @@ async fn a_first_statement_that_fails_undoes_nothing_of_the_switch() {
         assert_eq!(bob.value(who).await, "bob 1MB", "{answers:?}");
     }
     assert_eq!(Message::values(&alice.query("SELECT auth.user_id()").await), ["alice"]);
+}
+
+/// Bytes that a server says before the next that it really says.
+type Lie = Arc<Mutex<Vec<u8>>>;
+
+/// A port behind which there is this Postgres, and the lie that it tells next.
+async fn lying(stage: &Stage) -> (u16, Lie) {
+    let (listener, postgres) = (TcpListener::bind("127.0.0.1:0").await.expect("a port"), stage.postgres_port());
+    let port = listener.local_addr().expect("its address").port();
+    let lie = Lie::default();
+    let told = lie.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", postgres)).await.expect("Postgres listens");
+            let ((mut hears, mut tells), (mut answers, mut asks)) = (client.into_split(), server.into_split());
+            let told = told.clone();
+            tokio::spawn(async move { copy(&mut hears, &mut asks).await });
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(count @ 1..) = answers.read(&mut buffer).await {
+                    let lie = std::mem::take(&mut *told.lock().expect("nobody panics"));
+                    if tells.write_all(&[&lie, &buffer[..count]].concat()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (port, lie)
+}
+
+/// A server that is out of step could give one client what it has for another.
+#[tokio::test]
+async fn a_server_that_is_ready_within_a_switch_is_not_believed() {
+    let stage = Stage::get();
+    let (port, lie) = lying(stage).await;
+    let builder = Proxy::builder(stage).set("upstream.port", port).set("upstream.sslmode", "disable");
+    let proxy = builder.set("pool.default_pool_size", 1).start().await;
+    let (database, _superuser) = traced(stage).await;
+    let here = [("database", database.as_str())];
+    let others = [("a batch without its Sync", [extended(RUN), flush()].concat())];
+    for (what, requests) in requests().into_iter().chain(others) {
+        let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
+        let backend = proxy.session_with(&stage.token("alice"), &here).await.backend().await;
+        *lie.lock().expect("nobody panics") = message(b'Z', b"I");
+
+        bob.send(&requests).await;
+
+        let heard = bob.until_end().await;
+        let [error] = &heard[..] else { panic!("{what}: one error, not {heard:?}") };
+        assert_eq!((error.field(b'V').as_deref(), error.sqlstate().as_str()), (Some("FATAL"), "08006"), "{what}");
+        assert_next_works(&proxy, stage, &database, backend, what).await;
+    }
 }

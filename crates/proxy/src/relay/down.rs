@@ -65,7 +65,7 @@ impl Judge for Down<'_> {
         }
         let ours = self.link.upkeep.is_switching();
         let answer = self.owed.received(tag, head.first().copied());
-        if ours && (tag == backend::READY_FOR_QUERY || answer == Answer::Forward && !comes_at_any_time(tag)) {
+        if ours && answer == Answer::Forward && !comes_at_any_time(tag) {
             // Out of step, and then nobody knows whose answer it is.
             return Err(Broken::Tag(tag));
         }
