@@ -37,12 +37,17 @@ pub(crate) async fn succeeds(script: &mut Command, what: &str) {
     assert!(ran.status.success() && told[0].contains(&format!("ok {what}")), "{what}: {}\n{}", told[0], told[1]);
 }
 
+/// How the owner connects at a port, which is Postgres's or a proxy's.
+pub(crate) fn owner_url(port: u16, database: &str) -> String {
+    format!("postgresql://neondb_owner:owner@127.0.0.1:{port}/{database}")
+}
+
 /// Runs a script of `tests/drivers` as alice, with a token of each size, on tables of its own.
 async fn works(command: &[&str], driver: &str) {
     let stage = Stage::get();
     let (database, _) = stage.demo_database().await;
     let proxy = Proxy::start(stage).await;
-    let owner = format!("postgresql://neondb_owner:owner@127.0.0.1:{}/{database}", stage.postgres_port());
+    let owner = owner_url(stage.postgres_port(), &database);
     for size in SIZES {
         let mut script = script(command);
         script.env("TOKEN", stage.token("alice").of_size(size).to_string()).env("SUB", "alice");

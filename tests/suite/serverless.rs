@@ -4,7 +4,7 @@
 use pgusher_tests::{Proxy, ProxyBuilder, Stage};
 use tokio::process::Command;
 
-use crate::drivers::{script, succeeds};
+use crate::drivers::{owner_url, script, succeeds};
 
 const NEWEST: &str = "@neondatabase/serverless";
 const OLDER: &str = "neon-serverless-0-10";
@@ -34,11 +34,6 @@ async fn works(command: &[&str], what: &str) {
     let (database, _) = Stage::get().demo_database().await;
     let proxy = builder().start().await;
     succeeds(&mut script_for(command, &proxy, &database), what).await;
-}
-
-/// How the owner connects at a port, which is Postgres's or a proxy's.
-fn owner_url(port: u16, database: &str) -> String {
-    format!("postgresql://neondb_owner:owner@127.0.0.1:{port}/{database}")
 }
 
 #[tokio::test]
