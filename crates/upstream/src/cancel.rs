@@ -4,7 +4,6 @@
 //! A cancel that is late hits whatever its backend runs by then. So those of other people's asking go by a
 //! [`CancelTicket`], and a server is lent again only when all tickets of its own are settled.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,14 +13,9 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use wire::stream::Stream;
 
 use crate::connect::Route;
 use crate::error::{Error, Step};
-
-/// How long a server may take to go before it is interrupted, and how long it may take after many times.
-const PATIENCE: Duration = Duration::from_secs(1);
-const MOST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whom to interrupt, and how to say so.
 pub struct CancelTarget {
@@ -103,24 +97,6 @@ impl CancelTarget {
     /// [`Error`] if the request may not have arrived.
     pub async fn send(&self) -> Result<(), Error> {
         timeout(self.timeout, self.deliver()).await.map_err(|_| Error::TimedOut(Step::Cancel))?
-    }
-
-    /// Hangs up this connection, which is the server's and nobody's any more, and waits until the server is gone. One that
-    /// stays is interrupted again and again: a request that was there before the statement has interrupted nothing, and
-    /// one statement may be behind another.
-    pub(crate) async fn outlast(&self, stream: &mut Stream) {
-        let mut hanging_up = pin!(async {
-            if stream.shutdown().await.is_ok() {
-                // Whatever it still has to say is nobody's.
-                let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
-            }
-        });
-        let mut patience = PATIENCE;
-        while timeout(patience, &mut hanging_up).await.is_err() {
-            // If it does not arrive, the next one may.
-            let _ = self.send().await;
-            patience = (patience * 2).min(MOST_PATIENCE);
-        }
     }
 
     /// Issues a ticket. Who orders this call before the server is given back can be sure that the cancel hits nobody

@@ -15,6 +15,7 @@ use wire::stream::Stream;
 
 use crate::address::{Address, connect_tcp};
 use crate::error::{Error, Step, TlsError};
+use crate::parting::Parting;
 use crate::server::ConnectConfig;
 use crate::tls::Attempt;
 
@@ -59,31 +60,42 @@ impl Route {
     }
 }
 
-/// Why one attempt did not lead into a server.
+/// Why there is no server, and what is left of one.
 pub(crate) struct Failure {
-    error: Error,
+    pub(crate) error: Error,
     /// Whether another choice of TLS may do better, as libpq sees it: the handshake failed, or the server refused the
     /// login on a connection that has what the attempt asked for.
     curable: bool,
+    /// What may have a backend still.
+    pub(crate) parting: Option<Box<Parting>>,
 }
 
 impl Failure {
     /// What became of a login on this stream.
-    pub(crate) fn of_login(error: Error, stream: &Stream, attempt: &Attempt) -> Self {
+    pub(crate) fn of_login(error: Error, stream: Stream, attempt: &Attempt) -> Self {
         let as_asked = stream.is_tls() != matches!(attempt, Attempt::Plain);
-        Self { curable: matches!(error, Error::Login(_)) && as_asked, error }
+        let curable = matches!(error, Error::Login(_)) && as_asked;
+        Self { error, curable, parting: Some(Box::new(Parting::anyhow(stream, None))) }
+    }
+
+    /// What became of a server that was logged in.
+    pub(crate) fn of_server(error: Error, parting: Box<Parting>) -> Self {
+        Self { error, curable: false, parting: Some(parting) }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { curable: matches!(error, Error::Tls(TlsError::Handshake(_))), error }
+        Self { curable: matches!(error, Error::Tls(TlsError::Handshake(_))), error, parting: None }
     }
 }
 
 /// Does with the first choice of TLS what leads into a server, and once more with the second, if there is one, where that
 /// may do better.
-pub(crate) async fn attempts<'a, T, F>(config: &'a ConnectConfig, enter: impl Fn(&'a Attempt) -> F) -> Result<T, Error>
+pub(crate) async fn attempts<'a, T, F>(
+    config: &'a ConnectConfig,
+    enter: impl Fn(&'a Attempt) -> F,
+) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
@@ -91,11 +103,10 @@ where
         Address::Tcp { .. } => config.tls.second.as_ref(),
         Address::Unix(_) => None,
     };
-    let entered = match (enter(&config.tls.first).await, second) {
+    match (enter(&config.tls.first).await, second) {
         (Err(Failure { curable: true, .. }), Some(second)) => enter(second).await,
         (entered, _) => entered,
-    };
-    entered.map_err(|failure| failure.error)
+    }
 }
 
 /// A connection on which nothing has been said, and the way it took.

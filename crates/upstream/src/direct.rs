@@ -22,6 +22,7 @@ use crate::login::{
     request, unexpected,
 };
 use crate::parameters::Parameters;
+use crate::parting::Parting;
 use crate::server::{ConnectConfig, send};
 use crate::startup::write_packet;
 use crate::tls::Attempt;
@@ -64,13 +65,14 @@ impl Direct {
         let packet = startup.packet()?;
         let login = Login { user: startup.user.to_owned(), password: Some(password) };
         let (login, packet) = (&login, &packet);
-        attempts(config, |attempt| log_in(config, attempt, packet, login)).await
+        let entered = attempts(config, |attempt| log_in(config, attempt, packet, login)).await;
+        entered.map_err(|failure| failure.error)
     }
 
     /// Hangs up, wherever the server stands, and waits until it is gone. There is no message for that which could not be
     /// taken for the rest of one that the client left unfinished.
-    pub async fn leave(mut self) {
-        self.cancel.outlast(&mut self.stream).await;
+    pub async fn leave(self) {
+        Parting::anyhow(self.stream, Some(self.cancel)).gone().await;
     }
 }
 
@@ -84,9 +86,10 @@ async fn log_in(config: &ConnectConfig, attempt: &Attempt, packet: &[u8], login:
             Proof::Unasked => Err(MethodError::NotAsked.into()),
         }
     };
-    let entered = timeout(config.login_timeout, entering).await.map_err(|_| Error::TimedOut(Step::Login))?;
-    let session = entered.map_err(|error| Failure::of_login(error, &stream, attempt))?;
-    Ok(session.on(stream, route, config))
+    match timeout(config.login_timeout, entering).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+        Ok(session) => Ok(session.on(stream, route, config)),
+        Err(error) => Err(Failure::of_login(error, stream, attempt)),
+    }
 }
 
 /// A login whose messages are the client's and the server's own. It ends with [`Demand::Granted`]; what the client answers
@@ -136,7 +139,8 @@ impl Dialogue {
     pub async fn begin(config: &ConnectConfig, startup: &DirectStartup<'_>) -> Result<Self, Error> {
         let packet = startup.packet()?;
         let packet = &packet;
-        attempts(config, |attempt| Self::attempt(config, attempt, packet)).await
+        let begun = attempts(config, |attempt| Self::attempt(config, attempt, packet)).await;
+        begun.map_err(|failure| failure.error)
     }
 
     async fn attempt(config: &ConnectConfig, attempt: &Attempt, packet: &[u8]) -> Result<Self, Failure> {
@@ -145,8 +149,10 @@ impl Dialogue {
             send(&mut stream, packet).await?;
             request(&mut Answers::new(&mut stream)).await
         };
-        let asked = timeout(config.login_timeout, asking).await.map_err(|_| Error::TimedOut(Step::Login))?;
-        let first = asked.map_err(|error| Failure::of_login(error, &stream, attempt))?;
+        let first = match timeout(config.login_timeout, asking).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+            Ok(first) => first,
+            Err(error) => return Err(Failure::of_login(error, stream, attempt)),
+        };
         let (rules, config) = (Rules::of(config, &stream), config.clone());
         Ok(Self { config, stream, route, rules, first: Some(first), stage: Stage::Nothing, binds: false })
     }

@@ -22,6 +22,7 @@ mod login;
 mod means;
 mod options;
 mod parameters;
+mod parting;
 mod pool;
 mod prepared;
 mod server;

@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::claims::ClaimsMode;
 use crate::error::Error;
 use crate::login::Login;
@@ -248,15 +250,18 @@ impl Pools {
         }
     }
 
-    /// Takes leave of all idle servers, and waits until they are gone. Who still needs one gets it, but from now on
-    /// each is closed when it is given back.
+    /// Takes leave of all idle servers, and waits until they are gone, though no longer than a login may take. Who still
+    /// needs one gets it, but from now on each is closed when it is given back.
     pub async fn close(&self) {
         self.common.closed.store(true, Ordering::Relaxed);
         let closing: Vec<_> = self.all().into_iter().flat_map(|database| database.close()).collect();
-        for server in closing {
-            // One that could not take leave is gone as well.
-            let _ = server.await;
-        }
+        let all_gone = async {
+            for server in closing {
+                // Of one that could not be waited for we have hung up as well.
+                let _ = server.await;
+            }
+        };
+        let _ = timeout(self.common.connect.login_timeout, all_gone).await;
     }
 
     /// How many servers each pool has, and how many wait; in no order.

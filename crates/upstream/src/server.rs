@@ -19,6 +19,7 @@ use crate::error::{Error, Step};
 use crate::init::{Backend, DefaultAccess, Flight, SessionInit, switch};
 use crate::login::{Login, Rules, Session, authenticate, finish, start_session};
 use crate::means::{Means, settle};
+use crate::parting::{Parting, say_goodbye};
 use crate::prepared::Prepared;
 use crate::startup::Startup;
 use crate::tls::{Attempt, Tls};
@@ -65,8 +66,22 @@ impl Server {
     /// Connects, logs in, and settles how it is told of claims. The session is nobody's yet: it has the role and none.
     ///
     /// # Errors
-    /// [`Error`] says who was wrong. No connection is left behind.
+    /// [`Error`] says who was wrong. No connection is left behind, unless the server keeps it for longer than a login may
+    /// take.
     pub async fn open(config: &ConnectConfig, login: &Login, startup: &Startup<'_>) -> Result<Self, Error> {
+        match Self::enter(config, login, startup).await {
+            Ok(server) => Ok(server),
+            Err(Failure { error, parting, .. }) => {
+                if let Some(parting) = parting {
+                    let _ = timeout(config.login_timeout, parting.gone()).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The same, and leaves it to the caller to wait for what is left of one that failed.
+    pub(crate) async fn enter(config: &ConnectConfig, login: &Login, startup: &Startup<'_>) -> Result<Self, Failure> {
         let key = startup.key();
         let packet = startup.packet(&login.user, key.as_ref())?;
         let plan = Plan { config, login, packet: &packet };
@@ -74,23 +89,16 @@ impl Server {
         let parameters = Arc::make_mut(&mut server.parameters);
         let settling = settle(startup.claims, key, &mut server.stream, parameters);
         let settled = timeout(config.login_timeout, settling).await;
-        let (server, means) = server.or_leave(settled, config.login_timeout).await?;
+        let (server, means) = server.or_part(settled)?;
         Ok(Self { means, ..server })
     }
 
-    /// The server with what came of a step of its login. If that has failed or was not over in time, it is told to go and
-    /// waited for.
-    pub(crate) async fn or_leave<T>(
-        self,
-        outcome: Result<Result<T, Error>, Elapsed>,
-        limit: Duration,
-    ) -> Result<(Self, T), Error> {
+    /// The server with what came of a step of its login, or the end if that has failed or was not over in time.
+    #[expect(clippy::result_large_err, reason = "moved once, at a failed login")]
+    pub(crate) fn or_part<T>(self, outcome: Result<Result<T, Error>, Elapsed>) -> Result<(Self, T), Failure> {
         match outcome.unwrap_or(Err(Error::TimedOut(Step::Login))) {
             Ok(value) => Ok((self, value)),
-            Err(error) => {
-                self.leave(limit).await;
-                Err(error)
-            }
+            Err(error) => Err(Failure::of_server(error, self.part())),
         }
     }
 
@@ -134,27 +142,15 @@ impl Server {
         finish(&mut Answers::new(&mut self.stream), flight.ours, parameters).await
     }
 
-    /// Takes leave of the server, so that it logs no lost connection.
+    /// Takes leave of the server, and does not wait until it is gone.
     pub async fn terminate(mut self) {
-        self.say_goodbye().await;
+        say_goodbye(&mut self.stream).await;
+        let _ = self.stream.shutdown().await;
     }
 
-    /// The same, and waits until it is gone. It has nothing to do but go: if it does not within that time, nobody is there.
-    pub(crate) async fn leave(mut self, limit: Duration) {
-        let leaving = async {
-            self.say_goodbye().await;
-            self.cancel.outlast(&mut self.stream).await;
-        };
-        let _ = timeout(limit, leaving).await;
-    }
-
-    async fn say_goodbye(&mut self) {
-        let mut goodbye = BytesMut::new();
-        frontend::terminate(&mut goodbye);
-        // A server that is already gone needs no goodbye.
-        if self.stream.write_all(&goodbye).await.is_ok() {
-            let _ = self.stream.shutdown().await;
-        }
+    /// The end of a server that waits for a request, or soon will.
+    pub(crate) fn part(self) -> Box<Parting> {
+        Box::new(Parting::politely(self.stream, self.cancel))
     }
 }
 
@@ -183,8 +179,10 @@ impl Plan<'_> {
     async fn run(&self, attempt: &Attempt) -> Result<Server, Failure> {
         let (mut stream, route) = connect(self.config, attempt).await?;
         let logging_in = timeout(self.config.login_timeout, self.log_in(&mut stream));
-        let entered = logging_in.await.map_err(|_| Error::TimedOut(Step::Login))?;
-        let session = entered.map_err(|error| Failure::of_login(error, &stream, attempt))?;
+        let session = match logging_in.await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+            Ok(session) => session,
+            Err(error) => return Err(Failure::of_login(error, stream, attempt)),
+        };
         let cancel = CancelTarget::new(route, session.pid, session.secret, self.config.login_timeout);
         Ok(Server {
             stream,

@@ -15,6 +15,7 @@ use super::role::{Counts, Failure, Pool, is_older};
 use super::{Happened, Holder, Holds, PoolConfig, Want};
 use crate::error::Error;
 use crate::login::Login;
+use crate::parting::Parting;
 use crate::server::Server;
 
 /// What a place is taken for, if not for an idle server.
@@ -113,7 +114,7 @@ impl Books {
         let pool = Self::entered(&mut self.pools, role);
         let worn = server.cancel.is_astray() || is_older(server.opened, lifetime, now);
         if worn || !is_lendable(&server, holds, reuse) {
-            pool.close(server, &mut self.effects);
+            pool.close(server.part(), &mut self.effects);
         } else {
             pool.idle.push_back(Idle { server, holds, since: now });
             self.stir_about(role);
@@ -160,11 +161,15 @@ impl Books {
         }
     }
 
-    /// A server could not be opened. Tells whether that is remembered, and so has to be [looked at](Books::stir) again.
-    pub(super) fn failed(&mut self, role: &Arc<str>, error: &Arc<Error>) -> bool {
+    /// A server could not be opened; what is left of it keeps the place until it is gone. Tells whether that is
+    /// remembered, and so has to be [looked at](Books::stir) again.
+    pub(super) fn failed(&mut self, role: &Arc<str>, error: &Arc<Error>, left: Option<Box<Parting>>) -> bool {
         let pool = Self::entered(&mut self.pools, role);
-        pool.places -= 1;
         pool.opening -= 1;
+        match left {
+            Some(parting) => pool.close(parting, &mut self.effects),
+            None => pool.places -= 1,
+        }
         let alone = pool.in_service() == 0;
         let theirs = error.for_client().is_some() && (alone || !error.is_passing());
         if theirs {
@@ -295,7 +300,7 @@ impl Books {
             pool.places += 1;
             pool.open(None, &mut self.effects);
         } else if let Some(unfit) = pool.idle.pop_front() {
-            pool.open(Some(unfit.server), &mut self.effects);
+            pool.open(Some(unfit.server.part()), &mut self.effects);
         } else if has_room && let Some(evicted) = self.evict() {
             let pool = Self::entered(&mut self.pools, role);
             pool.places += 1;
@@ -307,7 +312,7 @@ impl Books {
     }
 
     /// Takes the place of the server that has been idle for the longest time, from a pool that can spare it.
-    fn evict(&mut self) -> Option<Box<Server>> {
+    fn evict(&mut self) -> Option<Box<Parting>> {
         let spare = self.pools.values_mut().filter(|pool| pool.places - pool.closing > self.config.min_pool_size);
         let idle = spare.filter_map(|pool| Some((pool.idle.front()?.since, pool)));
         let (_, pool) = idle.min_by_key(|(since, _)| *since)?;
@@ -315,7 +320,7 @@ impl Books {
         let role = Arc::clone(&pool.role);
         let evicted = pool.idle.pop_front()?;
         self.stir(&role);
-        Some(evicted.server)
+        Some(evicted.server.part())
     }
 
     /// Opens one server if the pool is short of `min_pool_size`; one at a time is soon enough.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::books::{Books, Use};
 use super::effect::Effect;
 use super::lease::{Lease, Place, Waiting};
-use super::open::{dismiss, open};
+use super::open::{close, open};
 use super::role::Counts;
 use super::{Common, Event, Happened, Pools, Want};
 
@@ -115,7 +115,7 @@ impl Database {
             Effect::Open { role, login, instead_of } => {
                 spawn(open(Place::new(self, role, None, Use::Opening), login, instead_of))
             }
-            Effect::Close { role, server } => spawn(dismiss(server, Place::new(self, role, None, Use::Closing))),
+            Effect::Close { role, parting } => spawn(close(parting, Place::new(self, role, None, Use::Closing))),
             Effect::Report { role, what } => {
                 self.report(&role, what);
                 None

@@ -8,7 +8,7 @@ use super::pick::Idle;
 use super::{Happened, Holder, Lease};
 use crate::error::Error;
 use crate::login::Login;
-use crate::server::Server;
+use crate::parting::Parting;
 
 /// What somebody in the line gets.
 pub(super) type Answer = Result<Lease, Arc<Error>>;
@@ -19,9 +19,9 @@ pub(super) enum Effect {
     /// Somebody waits in vain.
     Refuse { to: oneshot::Sender<Answer>, error: Arc<Error> },
     /// A place was taken for a server that is yet to be opened, when the one that had the place is gone.
-    Open { role: Arc<str>, login: Login, instead_of: Option<Box<Server>> },
+    Open { role: Arc<str>, login: Login, instead_of: Option<Box<Parting>> },
     /// A server is to be closed. It has its place until it is gone.
-    Close { role: Arc<str>, server: Box<Server> },
+    Close { role: Arc<str>, parting: Box<Parting> },
     /// Something for the log.
     Report { role: Arc<str>, what: Happened<'static> },
 }

@@ -15,6 +15,7 @@ use super::line::Ticket;
 use super::{Holder, Holds, PoolConfig};
 use crate::error::Error;
 use crate::init::SessionInit;
+use crate::parting::Parting;
 use crate::server::Server;
 
 /// A server that is lent. Dropped it is closed, and its place is free at once; whoever can should say how it ends.
@@ -78,13 +79,12 @@ impl Lease {
     /// Hangs up, wherever the server stands. It may run something that no cancel request ends; as long as it does it
     /// has its place in the pool.
     pub fn retire(self) {
-        let Self { mut server, mut place, .. } = self;
+        let Self { server, mut place, .. } = self;
         place.database.act(|books| books.retire(&place.role));
         place.of = Some(Use::Closing);
         spawn(async move {
-            let Server { stream, cancel, .. } = &mut *server;
-            cancel.outlast(stream).await;
-            drop((server, place));
+            Parting::anyhow(server.stream, Some(server.cancel)).gone().await;
+            drop(place);
         });
     }
 

@@ -7,10 +7,12 @@ use tokio::time::{sleep, timeout};
 use super::lease::Place;
 use super::{Common, Happened};
 use crate::claims::ClaimsMode;
+use crate::connect::Failure;
 use crate::error::Error;
 use crate::login::Login;
 use crate::means::ask;
 use crate::parameters::Parameters;
+use crate::parting::Parting;
 use crate::prepared::Prepared;
 use crate::server::Server;
 use crate::startup::Startup;
@@ -27,11 +29,11 @@ const IS_REUSABLE: &str = "SELECT \
 
 /// Opens a server for a place, and leaves it to the line: whoever is first then takes it. A failure is looked at again
 /// when it is time for another attempt.
-pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Server>>) {
+pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Parting>>) {
     let common = Arc::clone(&place.database.common);
-    if let Some(server) = instead_of {
+    if let Some(parting) = instead_of {
         // The limits are the server's too, so the one has to be gone before the other comes.
-        server.leave(common.connect.login_timeout).await;
+        parting.gone().await;
     }
     let (database, role) = (Arc::clone(&place.database), Arc::clone(&place.role));
     match log_in(&common, &place, &login).await {
@@ -45,10 +47,10 @@ pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Serv
                 books.opened(role, Box::new(server));
             });
         }
-        Err(error) => {
+        Err(Failure { error, parting, .. }) => {
             let error = Arc::new(error);
             database.report(&role, Happened::Failed(&error));
-            if place.settle(|books, role, _| books.failed(role, &error)) {
+            if place.settle(|books, role, _| books.failed(role, &error, parting)) {
                 sleep(common.config.server_login_retry).await;
                 database.act(|books| books.stir(&role));
             }
@@ -56,12 +58,13 @@ pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Serv
     }
 }
 
-/// Takes leave of an idle server.
-pub(super) async fn dismiss(server: Box<Server>, place: Place) {
-    server.leave(place.database.common.connect.login_timeout).await;
+/// Keeps the place of a server that nobody has any more, until it is gone.
+pub(super) async fn close(parting: Box<Parting>, place: Place) {
+    parting.gone().await;
+    drop(place);
 }
 
-async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Error> {
+async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Failure> {
     let startup = Startup {
         database: &place.database.name,
         role: &place.role,
@@ -69,11 +72,10 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
         parameters: &Parameters::default(),
         claims: &common.claims,
     };
-    let limit = common.connect.login_timeout;
-    let mut server = Server::open(&common.connect, login, &startup).await?;
+    let mut server = Server::enter(&common.connect, login, &startup).await?;
     server.prepared = Prepared::new(common.config.max_prepared_statements);
-    let asked = timeout(limit, is_reusable(&mut server)).await;
-    let (server, reusable) = server.or_leave(asked, limit).await?;
+    let asked = timeout(common.connect.login_timeout, is_reusable(&mut server)).await;
+    let (server, reusable) = server.or_part(asked)?;
     Ok(Server { reusable, ..server })
 }
 

@@ -11,6 +11,7 @@ use super::pick::{Idle, pick};
 use super::{Happened, Reuse, Tenant};
 use crate::error::Error;
 use crate::login::Login;
+use crate::parting::Parting;
 use crate::server::Server;
 
 /// How full a pool is.
@@ -113,12 +114,12 @@ impl Pool {
     pub(super) fn lose(&mut self, server: Box<Server>, effects: &mut Vec<Effect>) {
         let what = Happened::Lost { pid: server.cancel.pid() };
         effects.push(Effect::Report { role: Arc::clone(&self.role), what });
-        self.close(server, effects);
+        self.close(server.part(), effects);
     }
 
-    pub(super) fn close(&mut self, server: Box<Server>, effects: &mut Vec<Effect>) {
+    pub(super) fn close(&mut self, parting: Box<Parting>, effects: &mut Vec<Effect>) {
         self.closing += 1;
-        effects.push(Effect::Close { role: Arc::clone(&self.role), server });
+        effects.push(Effect::Close { role: Arc::clone(&self.role), parting });
     }
 
     /// Closes idle servers that are dead.
@@ -137,14 +138,14 @@ impl Pool {
     pub(super) fn close_idle(&mut self, effects: &mut Vec<Effect>, condemned: impl Fn(&Idle, usize) -> bool) {
         for idle in std::mem::take(&mut self.idle) {
             if condemned(&idle, self.places - self.closing) {
-                self.close(idle.server, effects);
+                self.close(idle.server.part(), effects);
             } else {
                 self.idle.push_back(idle);
             }
         }
     }
 
-    pub(super) fn open(&mut self, instead_of: Option<Box<Server>>, effects: &mut Vec<Effect>) {
+    pub(super) fn open(&mut self, instead_of: Option<Box<Parting>>, effects: &mut Vec<Effect>) {
         self.opening += 1;
         effects.push(Effect::Open { role: Arc::clone(&self.role), login: self.login.clone(), instead_of });
     }

@@ -172,6 +172,12 @@ impl Arrival {
         self.admitted.send(self.client).expect("the test is there");
     }
 
+    /// Lets the client in and says nothing more.
+    pub(crate) async fn begin(mut self) -> Stream {
+        self.client.write_all(&frame(b'R', &[0; 4])).await.expect("the client listens");
+        self.client
+    }
+
     /// Refuses the login.
     pub(crate) async fn refuse(mut self, sqlstate: &str) {
         let error = frame(b'E', format!("SFATAL\0C{sqlstate}\0Mno\0\0").as_bytes());

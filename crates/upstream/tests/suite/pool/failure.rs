@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgusher_upstream::{Error, Holds, Lease, PoolConfig, Pools, Want};
+use pgusher_upstream::{Error, Holds, Lease, PoolConfig, Pools, Step, Want};
+use tokio::io::AsyncReadExt;
 
-use super::{ALICE, BOB, config, in_line, lease, open, pid, pools, pools_of, total, until, want};
+use super::{ALICE, BOB, config, in_line, lease, open, pid, pools, pools_at, pools_of, total, until, want};
+use crate::harness::Attempt;
 use crate::scripted::{Arrival, Arrived, Scripted};
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -85,7 +87,7 @@ async fn an_error_about_what_was_asked_for_is_told_at_once_and_not_remembered() 
         assert_eq!(sqlstate(&pools.lease(&nowhere).await.unwrap_err()), "3D000");
     }
 
-    assert!(pools.counts().is_empty());
+    until(|| pools.counts().is_empty()).await;
 }
 
 #[tokio::test]
@@ -113,7 +115,27 @@ async fn who_waits_beside_the_line_is_told_too() {
     for waiting in waiting {
         assert!(waiting.await.unwrap().is_err());
     }
-    assert!(pools.counts().is_empty());
+    until(|| pools.counts().is_empty()).await;
+    first(&scripted, &pools).await;
+}
+
+/// A trigger at login (PostgreSQL 17) may run for as long as it likes, with or without us.
+#[tokio::test]
+async fn who_does_not_come_through_the_login_in_time_keeps_its_place_until_it_is_gone() {
+    let scripted = Scripted::start().await;
+    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
+    connect.login_timeout = Duration::from_secs(1);
+    let pools = pools_at(connect, PoolConfig { server_login_retry: Duration::from_millis(20), ..config(1) });
+    let waiting = in_line(&pools, want(ALICE)).await;
+    let mut hanging = login(&scripted).await.begin().await;
+
+    assert!(matches!(*waiting.await.unwrap().unwrap_err(), Error::TimedOut(Step::Login)));
+    // It hears that we have hung up, and goes on.
+    assert_eq!(hanging.read(&mut [0; 16]).await.unwrap(), 0);
+    assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
+
+    drop(hanging);
+    until(|| pools.counts().is_empty()).await;
     first(&scripted, &pools).await;
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use pgusher_upstream::{Holds, Lease, PoolConfig, Pools, Reuse, Tenant, Want};
 use tokio::io::AsyncReadExt;
+use wire::frame::read_frame;
 
-use super::{ALICE, BOB, CAROL, config, idle, in_line, lease, open, pid, pools, pools_of, total, want};
+use super::{ALICE, BOB, CAROL, config, idle, in_line, lease, open, pid, pools, pools_at, pools_of, total, want};
+use crate::harness::Attempt;
 use crate::scripted::{Arrived, Scripted};
 
 /// The same login also serves itself.
@@ -66,6 +68,33 @@ async fn a_server_that_was_retired_keeps_its_place_until_it_is_gone() {
     // It hears that we have hung up, and goes on with its work.
     assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);
     let bob = in_line(&pools, want(BOB)).await;
+    assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
+
+    drop(server);
+    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
+    login.admit().await;
+    bob.await.unwrap().unwrap();
+}
+
+/// A backend drops its temporary tables at its end, and waits for who has them locked. No cancel request ends that.
+#[tokio::test]
+async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() {
+    let scripted = Scripted::start().await;
+    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
+    connect.login_timeout = Duration::from_secs(2);
+    let pools = pools_at(connect, PoolConfig { server_lifetime: Duration::from_nanos(1), ..config(1) });
+    let alice = in_line(&pools, want(ALICE)).await;
+    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
+    login.admit().await;
+    alice.await.unwrap().unwrap().give_back(Holds::Tenant(ALICE));
+
+    let mut server = scripted.server().await;
+    assert_eq!(read_frame(&mut server, 0).await.unwrap().tag.0, b'X');
+    let bob = in_line(&pools, want(BOB)).await;
+    // After the second, a login would have had its time. Nobody was let in before.
+    for _ in 0..2 {
+        assert!(matches!(scripted.next().await, Arrived::Cancel(_)));
+    }
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
 
     drop(server);

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use pgusher_upstream::{ClaimsMode, Event, Happened, Holds, PoolConfig, Pools, Reuse, Settings, SslMode, Tenant};
 
-use super::{ALICE, BOB, LOGIN, config, idle, in_line, kill, lease, open, pid, pools, pools_at, until, use_once, want};
+use super::{
+    ALICE, BOB, LOGIN, config, idle, in_line, kill, lease, open, pid, pools, pools_at, total, until, use_once, want,
+};
 use crate::harness::{Attempt, query, trusting};
 use crate::postgres::{WITH_TLS, WITHOUT_TLS};
+use crate::scripted::{Arrived, Scripted};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -145,6 +148,23 @@ async fn when_the_pools_are_closed_nothing_stays_open() {
     until(|| open(&pools) == 0).await;
     lease(&pools, ALICE).await.give_back(Holds::Tenant(ALICE));
     until(|| open(&pools) == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_go_holds_up_the_end_for_the_time_of_a_login_at_most() {
+    let scripted = Scripted::start().await;
+    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
+    connect.login_timeout = Duration::from_secs(1);
+    let pools = pools_at(connect, config(1));
+    let waiting = in_line(&pools, want(ALICE)).await;
+    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
+    login.admit().await;
+    waiting.await.unwrap().unwrap().give_back(Holds::Tenant(ALICE));
+    let _stays = scripted.server().await;
+
+    pools.close().await;
+
+    assert_eq!(total(&pools, |counts| counts.closing), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,72 @@
+//! The end of a server connection. What we hang up on may be at work for a while yet, and as long as it is it has one of the
+//! connections that the database can have.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncWriteExt, copy, sink};
+use tokio::time::timeout;
+use wire::stream::Stream;
+
+use crate::cancel::CancelTarget;
+
+/// How long a server may take to go before it is interrupted, and how long it may take after many times.
+const PATIENCE: Duration = Duration::from_secs(1);
+const MOST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection that is nobody's any more, to a server that has yet to go.
+#[derive(Debug)]
+#[must_use = "dropped, it is hung up and not waited for"]
+pub(crate) struct Parting {
+    stream: Stream,
+    /// None where the server has not told how to interrupt it.
+    cancel: Option<Arc<CancelTarget>>,
+    /// Whether it is told that we go.
+    goodbye: bool,
+}
+
+impl Parting {
+    /// From a server that waits for a request, or soon will. It gets a goodbye, and so logs no lost connection.
+    pub(crate) fn politely(stream: Stream, cancel: Arc<CancelTarget>) -> Self {
+        Self { stream, cancel: Some(cancel), goodbye: true }
+    }
+
+    /// From a server wherever it stands. A goodbye could be taken there for the rest of something else.
+    pub(crate) fn anyhow(stream: Stream, cancel: Option<Arc<CancelTarget>>) -> Self {
+        Self { stream, cancel, goodbye: false }
+    }
+
+    /// Hangs up and waits until the server is gone. One that stays is interrupted again and again: a request that was
+    /// there before the statement has interrupted nothing, and one statement may be behind another.
+    pub(crate) async fn gone(self) {
+        let Self { mut stream, cancel, goodbye } = self;
+        let mut leaving = pin!(leave(&mut stream, goodbye));
+        let Some(cancel) = cancel else { return leaving.await };
+        let mut patience = PATIENCE;
+        while timeout(patience, &mut leaving).await.is_err() {
+            // If it does not arrive, the next one may.
+            let _ = cancel.send().await;
+            patience = (patience * 2).min(MOST_PATIENCE);
+        }
+    }
+}
+
+async fn leave(stream: &mut Stream, goodbye: bool) {
+    if goodbye {
+        say_goodbye(stream).await;
+    }
+    if stream.shutdown().await.is_ok() {
+        // Whatever it still has to say is nobody's.
+        let _ = copy(stream, &mut sink()).await;
+    }
+}
+
+/// Takes leave, so that the server logs no lost connection. One that is already gone needs no goodbye.
+pub(crate) async fn say_goodbye(stream: &mut Stream) {
+    let mut goodbye = BytesMut::new();
+    frontend::terminate(&mut goodbye);
+    let _ = stream.write_all(&goodbye).await;
+}
