@@ -17,6 +17,9 @@ use crate::cancel::CancelTarget;
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long there may be no sign of the server's machine. A machine that has vanished never tells.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// A connection that is nobody's any more, to a server that has yet to go.
 #[derive(Debug)]
 #[must_use = "dropped, it is hung up and not waited for"]
@@ -43,6 +46,8 @@ impl Parting {
     /// there before the statement has interrupted nothing, and one statement may be behind another.
     pub(crate) async fn gone(self) {
         let Self { mut stream, cancel, goodbye } = self;
+        // Where the system knows no such limit, its own holds: a quarter of an hour or more.
+        let _ = stream.give_up_after(SILENCE);
         let mut leaving = pin!(leave(&mut stream, goodbye));
         let Some(cancel) = cancel else { return leaving.await };
         let mut patience = PATIENCE;
@@ -69,4 +74,30 @@ pub(crate) async fn say_goodbye(stream: &mut Stream) {
     let mut goodbye = BytesMut::new();
     frontend::terminate(&mut goodbye);
     let _ = stream.write_all(&goodbye).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_that_vanishes_meanwhile_is_not_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let seen = near.try_clone().unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let stream = tokio::net::TcpStream::from_std(near).unwrap().into();
+
+        let parting = tokio::spawn(Parting::anyhow(stream, None).gone());
+
+        // It has hung up, so what comes before that has been done.
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(SockRef::from(&seen).tcp_user_timeout().unwrap(), Some(SILENCE));
+        drop(far);
+        parting.await.unwrap();
+    }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, CommonState, ServerConfig};
@@ -123,6 +124,13 @@ impl Stream {
             // What they have, they have taken from below.
             Self::Tls(_) | Self::Tunnel(_) => Poll::Ready(()),
         }
+    }
+
+    /// Lets the connection break when the peer's machine has acknowledged nothing for this long, not even a question
+    /// whether it is there. One that has no room for what was sent is taken for silent too, so this is for who waits for
+    /// nothing more than the end. Over a Unix socket, and in a tunnel, nobody can vanish.
+    pub fn give_up_after(&self, silence: Duration) -> io::Result<()> {
+        self.socket().map_or(Ok(()), |socket| socket.give_up_after(silence))
     }
 
     /// Does the TLS handshake as the side that was connected to.

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -87,6 +89,16 @@ impl Socket {
         let Transport::Tcp(tcp) = &self.transport else { return Ok(None) };
         let mut first = [0];
         Ok((tcp.peek(&mut first).await? == 1).then_some(first[0]))
+    }
+
+    /// What is not acknowledged counts from when it was sent. Where all is, the peer is asked now and then.
+    /// <https://man7.org/linux/man-pages/man7/tcp.7.html> (`TCP_USER_TIMEOUT`)
+    pub(super) fn give_up_after(&self, silence: Duration) -> io::Result<()> {
+        let Transport::Tcp(tcp) = &self.transport else { return Ok(()) };
+        let socket = SockRef::from(tcp);
+        let pause = (silence / 4).max(Duration::from_secs(1));
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(pause).with_interval(pause))?;
+        socket.set_tcp_user_timeout(Some(silence))
     }
 
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -303,5 +315,39 @@ mod tests {
         far.write_all(b"a").await.unwrap();
         let heard = tokio::time::timeout(Duration::from_secs(10), hears).await.expect("it is woken");
         assert_eq!(heard.unwrap(), *b"a");
+    }
+
+    async fn tcp_pair() -> (TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_more_is_given_up() {
+        let (near, _far) = tcp_pair().await;
+        let mut socket = Socket::from(near);
+        socket.give_up_after(Duration::from_secs(1)).unwrap();
+
+        let broken = loop {
+            if let Err(error) = socket.write_all(&[0; 1 << 16]).await {
+                break error;
+            }
+        };
+
+        assert_eq!(broken.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_has_taken_all_is_asked_whether_it_is_there() {
+        let (near, far) = tcp_pair().await;
+        let socket = Socket::from(near);
+        socket.give_up_after(Duration::from_secs(40)).unwrap();
+
+        let Transport::Tcp(near) = &socket.transport else { panic!("TCP") };
+        let [near, far] = [SockRef::from(near), SockRef::from(&far)];
+        let ten = Duration::from_secs(10);
+        assert_eq!((near.tcp_keepalive_time().unwrap(), near.tcp_keepalive_interval().unwrap()), (ten, ten));
+        assert_eq!((near.keepalive().unwrap(), far.keepalive().unwrap()), (true, false));
     }
 }
