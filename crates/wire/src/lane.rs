@@ -173,7 +173,14 @@ impl Lane {
             let wanted = judge.peek(header.tag);
             let Some(head) = body.get(..wanted.min(header.body as usize)) else { break };
             let seen = Header::SIZE + head.len();
+            let arrived = bytes.len() as u64;
             let verdict = judge.judge(header, head, &mut patch)?;
+            // Most often all of it is here, goes on, and holds nothing more that the judge wants to see.
+            let size = header.frame_size();
+            if verdict == Verdict::Forward && size <= arrived && (wanted == 0 || seen as u64 == size) {
+                self.seen += size as usize;
+                continue;
+            }
             let cut = match verdict {
                 Verdict::Forward | Verdict::Swallow => 0,
                 Verdict::Patch(cut) => cut,
@@ -190,8 +197,8 @@ impl Lane {
                 patch.clear();
             }
             self.swallowing = verdict == Verdict::Swallow;
-            self.rest = header.frame_size() - cut as u64;
-            self.unread = (wanted > 0 && seen as u64 != header.frame_size()).then_some(seen - cut);
+            self.rest = size - cut as u64;
+            self.unread = (wanted > 0 && seen as u64 != size).then_some(seen - cut);
             self.pass(judge);
         }
         Ok(())
