@@ -20,6 +20,7 @@ use crate::init::{Backend, DefaultAccess, Flight, SessionInit, switch};
 use crate::login::{Login, Rules, Session, authenticate, finish, start_session};
 use crate::means::{Means, settle};
 use crate::parting::{Parting, say_goodbye};
+use crate::pool::Holds;
 use crate::prepared::Prepared;
 use crate::startup::Startup;
 use crate::tls::{Attempt, Tls};
@@ -39,7 +40,7 @@ pub struct ConnectConfig {
     pub login_timeout: Duration,
 }
 
-/// A server connection that is logged in. Which session it holds is the [pool's](crate::Lease) to know.
+/// A server connection that is logged in.
 #[derive(Debug)]
 pub struct Server {
     /// The connection; nothing of the server's is unread.
@@ -60,6 +61,10 @@ pub struct Server {
     pub opened: Instant,
     /// Where it was opened. Its socket wakes that thread's runtime.
     pub thread: ThreadId,
+    /// What its session holds, as the last who had it has told the pool.
+    pub(crate) holds: Holds,
+    /// When it was given back last, or came into the pool.
+    pub(crate) since: Instant,
 }
 
 impl Server {
@@ -183,6 +188,7 @@ impl Plan<'_> {
             Ok(session) => session,
             Err(error) => return Err(Failure::of_login(error, stream, attempt)),
         };
+        let now = Instant::now();
         let cancel = CancelTarget::new(route, session.pid, session.secret, self.config.login_timeout);
         Ok(Server {
             stream,
@@ -193,8 +199,10 @@ impl Plan<'_> {
             // The least that there is, until it is settled.
             means: Means::Claims,
             reusable: false,
-            opened: Instant::now(),
+            opened: now,
             thread: thread::current().id(),
+            holds: Holds::Nothing,
+            since: now,
         })
     }
 

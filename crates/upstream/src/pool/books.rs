@@ -10,9 +10,9 @@ use wire::stream::this_thread;
 
 use super::effect::{Answer, Effect};
 use super::line::{Holders, Ticket, Waiter};
-use super::pick::{Idle, is_lendable};
+use super::pick::is_lendable;
 use super::role::{Counts, Failure, Pool, is_older};
-use super::{Happened, Holder, Holds, PoolConfig, Want};
+use super::{Happened, Holder, PoolConfig, Want};
 use crate::error::Error;
 use crate::login::Login;
 use crate::parting::Parting;
@@ -34,6 +34,9 @@ pub(super) struct Books {
     pools: BTreeMap<Arc<str>, Pool>,
     holders: Holders,
     next_ticket: Ticket,
+    /// When idle servers were looked after last, or one was opened since. What is counted in seconds can go by it, so
+    /// that no transaction has to ask the clock.
+    now: Instant,
     /// Pools for whose lines something may have changed.
     stirred: VecDeque<Arc<str>>,
     effects: Vec<Effect>,
@@ -47,19 +50,20 @@ impl Books {
             config,
             pools: BTreeMap::new(),
             next_ticket: 0,
+            now: Instant::now(),
             stirred: VecDeque::new(),
             effects: Vec::new(),
         }
     }
 
     /// Lends an idle server, unless somebody waits.
-    pub(super) fn try_lend(&mut self, want: &Want<'_>) -> Option<(Arc<str>, Idle)> {
+    pub(super) fn try_lend(&mut self, want: &Want<'_>) -> Option<(Arc<str>, Box<Server>)> {
         let pool = self.pools.get_mut(want.role)?;
         if !pool.line.standing.is_empty() || pool.idle.is_empty() || !self.holders.claim(want.holder) {
             return None;
         }
         match pool.take(&want.tenant, this_thread(), self.config.reuse, &mut self.effects) {
-            Some(idle) => Some((Arc::clone(&pool.role), idle)),
+            Some(server) => Some((Arc::clone(&pool.role), server)),
             None => {
                 self.release(want.holder);
                 None
@@ -108,15 +112,16 @@ impl Books {
     }
 
     /// A server comes back. The place is its own until it is lent or gone.
-    pub(super) fn take_back(&mut self, role: &Arc<str>, holder: Option<Holder>, server: Box<Server>, holds: Holds) {
+    pub(super) fn take_back(&mut self, role: &Arc<str>, holder: Option<Holder>, mut server: Box<Server>) {
         self.release(holder);
-        let (now, lifetime, reuse) = (Instant::now(), self.config.server_lifetime, self.config.reuse);
+        let (now, lifetime, reuse) = (self.now, self.config.server_lifetime, self.config.reuse);
         let pool = Self::entered(&mut self.pools, role);
         let worn = server.cancel.is_astray() || is_older(server.opened, lifetime, now);
-        if worn || !is_lendable(&server, holds, reuse) {
+        if worn || !is_lendable(&server, reuse) {
             pool.close(server.part(), &mut self.effects);
         } else {
-            pool.idle.push_back(Idle { server, holds, since: now });
+            server.since = now;
+            pool.idle.push_back(server);
             self.stir_about(role);
         }
     }
@@ -145,11 +150,13 @@ impl Books {
     }
 
     /// A server was opened.
-    pub(super) fn opened(&mut self, role: &Arc<str>, server: Box<Server>) {
+    pub(super) fn opened(&mut self, role: &Arc<str>, mut server: Box<Server>) {
+        self.now = Instant::now();
+        server.since = self.now;
         let pool = Self::entered(&mut self.pools, role);
         pool.opening -= 1;
         (pool.known, pool.failure) = (true, None);
-        pool.idle.push_back(Idle { server, holds: Holds::Nothing, since: Instant::now() });
+        pool.idle.push_back(server);
         self.stir_about(role);
     }
 
@@ -199,12 +206,13 @@ impl Books {
     pub(super) fn round(&mut self) {
         let (now, PoolConfig { server_lifetime, server_idle_timeout, min_pool_size, .. }) =
             (Instant::now(), self.config);
+        self.now = now;
         let roles: Vec<_> = self.pools.keys().cloned().collect();
         for role in &roles {
             let pool = Self::entered(&mut self.pools, role);
             pool.close_lost(&mut self.effects);
-            pool.close_idle(&mut self.effects, |Idle { server, since, .. }, places| {
-                let unwanted = places > min_pool_size && is_older(*since, server_idle_timeout, now);
+            pool.close_idle(&mut self.effects, |server, places| {
+                let unwanted = places > min_pool_size && is_older(server.since, server_idle_timeout, now);
                 unwanted || is_older(server.opened, server_lifetime, now)
             });
             self.fill(role);
@@ -272,9 +280,9 @@ impl Books {
             let pool = Self::entered(&mut self.pools, role);
             let Some((ticket, waiter)) = pool.line.next(passed) else { return };
             let (tenant, thread, pressed) = (waiter.tenant, waiter.thread, waiter.pressed);
-            if let Some(idle) = pool.take(&tenant, thread, self.config.reuse, &mut self.effects) {
+            if let Some(server) = pool.take(&tenant, thread, self.config.reuse, &mut self.effects) {
                 let Waiter { to, holder, .. } = pool.line.standing.remove(&ticket).expect("it is next in line");
-                self.effects.push(Effect::Lend { to, role: Arc::clone(role), holder, idle: Box::new(idle) });
+                self.effects.push(Effect::Lend { to, role: Arc::clone(role), holder, server });
                 continue;
             }
             if coming > 0 {
@@ -300,7 +308,7 @@ impl Books {
             pool.places += 1;
             pool.open(None, &mut self.effects);
         } else if let Some(unfit) = pool.idle.pop_front() {
-            pool.open(Some(unfit.server.part()), &mut self.effects);
+            pool.open(Some(unfit.part()), &mut self.effects);
         } else if has_room && let Some(evicted) = self.evict() {
             let pool = Self::entered(&mut self.pools, role);
             pool.places += 1;
@@ -320,7 +328,7 @@ impl Books {
         let role = Arc::clone(&pool.role);
         let evicted = pool.idle.pop_front()?;
         self.stir(&role);
-        Some(evicted.server.part())
+        Some(evicted.part())
     }
 
     /// Opens one server if the pool is short of `min_pool_size`; one at a time is soon enough.

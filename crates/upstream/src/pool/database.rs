@@ -48,9 +48,8 @@ impl Database {
 
     pub(super) fn try_lease(self: &Arc<Self>, want: &Want<'_>) -> Step<Option<Lease>> {
         self.step(|books| books.try_lend(want)).map(|lent| {
-            let (role, idle) = lent?;
-            let place = Place::new(self, role, want.holder, Use::Lent);
-            Some(Lease::new(idle.server, idle.holds, place))
+            let (role, server) = lent?;
+            Some(Lease::new(server, Place::new(self, role, want.holder, Use::Lent)))
         })
     }
 
@@ -100,10 +99,10 @@ impl Database {
 
     fn carry_out(self: &Arc<Self>, effect: Effect) -> Option<JoinHandle<()>> {
         match effect {
-            Effect::Lend { to, role, holder, idle } => {
+            Effect::Lend { to, role, holder, server } => {
                 let place = Place::new(self, role, holder, Use::Lent);
                 // Who has left the line meanwhile did not touch it.
-                if let Err(Ok(lease)) = to.send(Ok(Lease::new(idle.server, idle.holds, place))) {
+                if let Err(Ok(lease)) = to.send(Ok(Lease::new(server, place))) {
                     lease.hand_on();
                 }
                 None

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::pick::Idle;
 use super::{Happened, Holder, Lease};
 use crate::error::Error;
 use crate::login::Login;
 use crate::parting::Parting;
+use crate::server::Server;
 
 /// What somebody in the line gets.
 pub(super) type Answer = Result<Lease, Arc<Error>>;
 
 pub(super) enum Effect {
     /// A server goes to somebody who waits.
-    Lend { to: oneshot::Sender<Answer>, role: Arc<str>, holder: Option<Holder>, idle: Box<Idle> },
+    Lend { to: oneshot::Sender<Answer>, role: Arc<str>, holder: Option<Holder>, server: Box<Server> },
     /// Somebody waits in vain.
     Refuse { to: oneshot::Sender<Answer>, error: Arc<Error> },
     /// A place was taken for a server that is yet to be opened, when the one that had the place is gone.

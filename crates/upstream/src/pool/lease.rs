@@ -21,20 +21,19 @@ use crate::server::Server;
 /// A server that is lent. Dropped it is closed, and its place is free at once; whoever can should say how it ends.
 pub struct Lease {
     server: Box<Server>,
-    holds: Holds,
     /// Behind the server: the socket is closed when the place is free.
     place: Place,
 }
 
 impl Lease {
-    pub(super) fn new(server: Box<Server>, holds: Holds, place: Place) -> Self {
-        Self { server, holds, place }
+    pub(super) fn new(server: Box<Server>, place: Place) -> Self {
+        Self { server, place }
     }
 
     /// What the server held when it was lent.
     #[must_use]
     pub fn holds(&self) -> Holds {
-        self.holds
+        self.server.holds
     }
 
     /// Begins the session of a tenant on it, and waits until it has begun. A server on which it has not is told to go.
@@ -42,7 +41,7 @@ impl Lease {
     /// # Errors
     /// As [`Server::begin`](crate::Server::begin).
     pub async fn move_in(mut self, init: Arc<SessionInit>, holds: Holds) -> Result<Self, Error> {
-        let reset = std::mem::replace(&mut self.holds, holds) != Holds::Nothing;
+        let reset = std::mem::replace(&mut self.server.holds, holds) != Holds::Nothing;
         match self.server.begin(reset, init).await {
             Ok(()) => Ok(self),
             Err(error) => {
@@ -55,13 +54,14 @@ impl Lease {
     /// Gives the server back. It must be idle, outside a transaction and with no answer unread, and hold what it is said
     /// to hold. It goes to the next only when no cancel request can hit it any more, and never if one may be astray.
     pub fn give_back(self, holds: Holds) {
-        let Self { server, place, .. } = self;
+        let Self { mut server, place } = self;
+        server.holds = holds;
         if !server.cancel.is_due() {
-            return place.settle(|books, role, holder| books.take_back(role, holder, server, holds));
+            return place.settle(|books, role, holder| books.take_back(role, holder, server));
         }
         spawn(async move {
             server.cancel.settled().await;
-            place.settle(|books, role, holder| books.take_back(role, holder, server, holds));
+            place.settle(|books, role, holder| books.take_back(role, holder, server));
         });
     }
 
@@ -79,7 +79,7 @@ impl Lease {
     /// Hangs up, wherever the server stands. It may run something that no cancel request ends; as long as it does it
     /// has its place in the pool.
     pub fn retire(self) {
-        let Self { server, mut place, .. } = self;
+        let Self { server, mut place } = self;
         place.database.act(|books| books.retire(&place.role));
         place.of = Some(Use::Closing);
         spawn(async move {
@@ -104,7 +104,7 @@ impl Lease {
 
     /// Gives it back unused.
     pub fn hand_on(self) {
-        let holds = self.holds;
+        let holds = self.holds();
         self.give_back(holds);
     }
 }
@@ -125,7 +125,7 @@ impl DerefMut for Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("server", &self.server).field("holds", &self.holds).finish_non_exhaustive()
+        f.debug_struct("Lease").field("server", &self.server).finish_non_exhaustive()
     }
 }
 

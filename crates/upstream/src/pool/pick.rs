@@ -2,17 +2,9 @@
 
 use std::collections::VecDeque;
 use std::thread::ThreadId;
-use std::time::Instant;
 
 use super::{Holds, Reuse, Tenant};
 use crate::server::Server;
-
-/// A server that nobody has.
-pub(super) struct Idle {
-    pub(super) server: Box<Server>,
-    pub(super) holds: Holds,
-    pub(super) since: Instant,
-}
 
 /// How well a server fits that must be changed first; the smallest is lent.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +19,11 @@ enum Fit {
 
 /// Finds the server to lend among the idle ones, of which the first has been idle for the longest time. The tenant may
 /// have no other.
-pub(super) fn pick(idle: &VecDeque<Idle>, tenant: &Tenant, thread: ThreadId, reuse: Reuse) -> Option<usize> {
+pub(super) fn pick(idle: &VecDeque<Box<Server>>, tenant: &Tenant, thread: ThreadId, reuse: Reuse) -> Option<usize> {
     // The usual case. The one that was used last has the warmest caches, if it is of this thread.
     let mut foreign = None;
-    for (index, idle) in idle.iter().enumerate().rev().filter(|(_, idle)| idle.holds == Holds::Tenant(*tenant)) {
-        if idle.server.thread == thread {
+    for (index, server) in idle.iter().enumerate().rev().filter(|(_, server)| server.holds == Holds::Tenant(*tenant)) {
+        if server.thread == thread {
             return Some(index);
         }
         foreign = foreign.or(Some(index));
@@ -40,22 +32,22 @@ pub(super) fn pick(idle: &VecDeque<Idle>, tenant: &Tenant, thread: ThreadId, reu
         return foreign;
     }
     let fits =
-        idle.iter().enumerate().filter_map(|(index, idle)| Some((fit(index, idle, tenant, thread, reuse)?, index)));
+        idle.iter().enumerate().filter_map(|(index, server)| Some((fit(index, server, tenant, thread, reuse)?, index)));
     fits.min().map(|(_, index)| index)
 }
 
-fn fit(index: usize, idle: &Idle, tenant: &Tenant, thread: ThreadId, reuse: Reuse) -> Option<Fit> {
+fn fit(index: usize, server: &Server, tenant: &Tenant, thread: ThreadId, reuse: Reuse) -> Option<Fit> {
     let age = usize::MAX - index;
-    let foreign = idle.server.thread != thread;
-    match &idle.holds {
+    let foreign = server.thread != thread;
+    match &server.holds {
         Holds::Tenant(held) if held.identity == tenant.identity => Some(Fit::SameIdentity { age }),
         Holds::Nothing => Some(Fit::AsNew { foreign, age }),
-        _ if reuse == Reuse::Never || !idle.server.reusable => None,
+        _ if reuse == Reuse::Never || !server.reusable => None,
         _ => Some(Fit::Others { foreign, youth: index }),
     }
 }
 
-/// Whether anybody at all may have a server that holds this.
-pub(super) fn is_lendable(server: &Server, holds: Holds, reuse: Reuse) -> bool {
-    holds != Holds::Unknown || (server.reusable && reuse == Reuse::Switch)
+/// Whether anybody at all may have a server.
+pub(super) fn is_lendable(server: &Server, reuse: Reuse) -> bool {
+    server.holds != Holds::Unknown || (server.reusable && reuse == Reuse::Switch)
 }

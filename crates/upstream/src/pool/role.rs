@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::effect::Effect;
 use super::line::Line;
-use super::pick::{Idle, pick};
+use super::pick::pick;
 use super::{Happened, Reuse, Tenant};
 use crate::error::Error;
 use crate::login::Login;
@@ -37,7 +37,7 @@ pub(super) struct Pool {
     pub(super) role: Arc<str>,
     pub(super) login: Login,
     /// The one that came back last is the last.
-    pub(super) idle: VecDeque<Idle>,
+    pub(super) idle: VecDeque<Box<Server>>,
     /// Servers, whether idle or in any [`Use`](super::books::Use).
     pub(super) places: usize,
     pub(super) opening: usize,
@@ -101,12 +101,12 @@ impl Pool {
         thread: ThreadId,
         reuse: Reuse,
         effects: &mut Vec<Effect>,
-    ) -> Option<Idle> {
-        while let Some(mut idle) = pick(&self.idle, tenant, thread, reuse).and_then(|index| self.idle.remove(index)) {
-            if idle.server.stream.is_quiet() {
-                return Some(idle);
+    ) -> Option<Box<Server>> {
+        while let Some(mut server) = pick(&self.idle, tenant, thread, reuse).and_then(|index| self.idle.remove(index)) {
+            if server.stream.is_quiet() {
+                return Some(server);
             }
-            self.lose(idle.server, effects);
+            self.lose(server, effects);
         }
         None
     }
@@ -124,23 +124,23 @@ impl Pool {
 
     /// Closes idle servers that are dead.
     pub(super) fn close_lost(&mut self, effects: &mut Vec<Effect>) {
-        for mut idle in std::mem::take(&mut self.idle) {
-            if idle.server.stream.is_quiet() {
-                self.idle.push_back(idle);
+        for mut server in std::mem::take(&mut self.idle) {
+            if server.stream.is_quiet() {
+                self.idle.push_back(server);
             } else {
-                self.lose(idle.server, effects);
+                self.lose(server, effects);
             }
         }
     }
 
     /// Closes those idle servers that are condemned, the least recently used first. Who judges is told how many servers
     /// there are still.
-    pub(super) fn close_idle(&mut self, effects: &mut Vec<Effect>, condemned: impl Fn(&Idle, usize) -> bool) {
-        for idle in std::mem::take(&mut self.idle) {
-            if condemned(&idle, self.places - self.closing) {
-                self.close(idle.server.part(), effects);
+    pub(super) fn close_idle(&mut self, effects: &mut Vec<Effect>, condemned: impl Fn(&Server, usize) -> bool) {
+        for server in std::mem::take(&mut self.idle) {
+            if condemned(&server, self.places - self.closing) {
+                self.close(server.part(), effects);
             } else {
-                self.idle.push_back(idle);
+                self.idle.push_back(server);
             }
         }
     }
