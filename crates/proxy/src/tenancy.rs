@@ -1,13 +1,14 @@
 //! Who a client is to the pool and to its servers: whose session state they hold for it, and how they get it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use aws_lc_rs::rand;
 use identity::Identity;
 use upstream::{Claims, Holder, Lease, Login, Parameters, SessionInit, Want};
 
 use crate::authenticate::Request;
+use crate::clock;
 use crate::deadlines::last_moment;
 use crate::digest::{Digest, digest};
 use crate::error::Error;
@@ -21,6 +22,8 @@ pub(crate) struct Tenancy<'a> {
     /// None: the role is not served.
     login: Option<&'a Login>,
     identity: Identity,
+    /// When the token's time is over.
+    expires: Option<SystemTime>,
     digest: Digest,
     holder: Option<Holder>,
     startup: Arc<Parameters>,
@@ -32,6 +35,7 @@ impl<'a> Tenancy<'a> {
             proxy,
             request,
             login: proxy.login(&request.role),
+            expires: identity.expires().map(clock::moment),
             digest: identity_digest(&identity),
             holder: holder(&identity),
             identity,
@@ -50,8 +54,7 @@ impl<'a> Tenancy<'a> {
 
     /// Whether the token's time is over.
     pub(crate) fn has_expired(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.identity.expires().is_some_and(|expires| u64::try_from(expires).unwrap_or(0) <= now)
+        self.expires.is_some_and(|moment| moment <= SystemTime::now())
     }
 
     /// What is asked of the pool.

@@ -146,8 +146,10 @@ impl Upkeep {
     /// Whether the client's next request has to wait until the server has answered all before it. Only where the
     /// server will do so without another byte from the client.
     pub(crate) fn holds_back(&self, owed: &Owed) -> bool {
-        let answered = owed.is_settled();
-        let waits = if answered { self.is_due(owed) } else { self.doubtful || self.has_lost() };
+        if !self.doubtful && !self.has_lost() {
+            return self.switch == Switch::Synced;
+        }
+        let waits = !owed.is_settled() || self.is_due(owed);
         self.switch == Switch::Synced || (waits && owed.settles_unaided())
     }
 
