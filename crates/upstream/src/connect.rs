@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -78,6 +79,14 @@ impl Failure {
         Self { error, curable, parting: Some(Box::new(Parting::anyhow(stream, None))) }
     }
 
+    /// The error, when what is left of the server is gone, or after this long.
+    pub(crate) async fn over(self, limit: Duration) -> Error {
+        if let Some(parting) = self.parting {
+            let _ = timeout(limit, parting.gone()).await;
+        }
+        self.error
+    }
+
     /// What became of a server that was logged in.
     pub(crate) fn of_server(error: Error, parting: Box<Parting>) -> Self {
         Self { error, curable: false, parting: Some(parting) }
@@ -103,9 +112,17 @@ where
         Address::Tcp { .. } => config.tls.second.as_ref(),
         Address::Unix(_) => None,
     };
-    match (enter(&config.tls.first).await, second) {
-        (Err(Failure { curable: true, .. }), Some(second)) => enter(second).await,
-        (entered, _) => entered,
+    let failure = match enter(&config.tls.first).await {
+        Ok(entered) => return Ok(entered),
+        Err(failure) => failure,
+    };
+    match second.filter(|_| failure.curable) {
+        Some(second) => {
+            // It was refused, and is on its way out.
+            drop(failure);
+            enter(second).await
+        }
+        None => Err(failure),
     }
 }
 

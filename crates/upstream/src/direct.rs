@@ -65,8 +65,10 @@ impl Direct {
         let packet = startup.packet()?;
         let login = Login { user: startup.user.to_owned(), password: Some(password) };
         let (login, packet) = (&login, &packet);
-        let entered = attempts(config, |attempt| log_in(config, attempt, packet, login)).await;
-        entered.map_err(|failure| failure.error)
+        match attempts(config, |attempt| log_in(config, attempt, packet, login)).await {
+            Ok(direct) => Ok(direct),
+            Err(failure) => Err(failure.over(config.login_timeout).await),
+        }
     }
 
     /// Hangs up, wherever the server stands, and waits until it is gone. There is no message for that which could not be
@@ -139,8 +141,10 @@ impl Dialogue {
     pub async fn begin(config: &ConnectConfig, startup: &DirectStartup<'_>) -> Result<Self, Error> {
         let packet = startup.packet()?;
         let packet = &packet;
-        let begun = attempts(config, |attempt| Self::attempt(config, attempt, packet)).await;
-        begun.map_err(|failure| failure.error)
+        match attempts(config, |attempt| Self::attempt(config, attempt, packet)).await {
+            Ok(begun) => Ok(begun),
+            Err(failure) => Err(failure.over(config.login_timeout).await),
+        }
     }
 
     async fn attempt(config: &ConnectConfig, attempt: &Attempt, packet: &[u8]) -> Result<Self, Failure> {

@@ -76,12 +76,7 @@ impl Server {
     pub async fn open(config: &ConnectConfig, login: &Login, startup: &Startup<'_>) -> Result<Self, Error> {
         match Self::enter(config, login, startup).await {
             Ok(server) => Ok(server),
-            Err(Failure { error, parting, .. }) => {
-                if let Some(parting) = parting {
-                    let _ = timeout(config.login_timeout, parting.gone()).await;
-                }
-                Err(error)
-            }
+            Err(failure) => Err(failure.over(config.login_timeout).await),
         }
     }
 

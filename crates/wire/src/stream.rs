@@ -126,9 +126,9 @@ impl Stream {
         }
     }
 
-    /// Lets the connection break when the peer's machine has acknowledged nothing for this long, not even a question
+    /// Lets a TCP connection break when the peer's machine has acknowledged nothing for this long, not even a question
     /// whether it is there. One that has no room for what was sent is taken for silent too, so this is for who waits for
-    /// nothing more than the end. Over a Unix socket, and in a tunnel, nobody can vanish.
+    /// nothing more than the end. The other end of a Unix socket is on this machine.
     pub fn give_up_after(&self, silence: Duration) -> io::Result<()> {
         self.socket().map_or(Ok(()), |socket| socket.give_up_after(silence))
     }

@@ -34,9 +34,6 @@ pub(super) struct Books {
     pools: BTreeMap<Arc<str>, Pool>,
     holders: Holders,
     next_ticket: Ticket,
-    /// When idle servers were looked after last, or one was opened since. What is counted in seconds can go by it, so
-    /// that no transaction has to ask the clock.
-    now: Instant,
     /// Pools for whose lines something may have changed.
     stirred: VecDeque<Arc<str>>,
     effects: Vec<Effect>,
@@ -50,7 +47,6 @@ impl Books {
             config,
             pools: BTreeMap::new(),
             next_ticket: 0,
-            now: Instant::now(),
             stirred: VecDeque::new(),
             effects: Vec::new(),
         }
@@ -114,7 +110,7 @@ impl Books {
     /// A server comes back. The place is its own until it is lent or gone.
     pub(super) fn take_back(&mut self, role: &Arc<str>, holder: Option<Holder>, mut server: Box<Server>) {
         self.release(holder);
-        let (now, lifetime, reuse) = (self.now, self.config.server_lifetime, self.config.reuse);
+        let (now, lifetime, reuse) = (Instant::now(), self.config.server_lifetime, self.config.reuse);
         let pool = Self::entered(&mut self.pools, role);
         let worn = server.cancel.is_astray() || is_older(server.opened, lifetime, now);
         if worn || !is_lendable(&server, reuse) {
@@ -129,6 +125,15 @@ impl Books {
     /// A server that was lent is told to go.
     pub(super) fn retire(&mut self, role: &Arc<str>) {
         Self::entered(&mut self.pools, role).closing += 1;
+    }
+
+    /// A place in which a server was to be opened is not free yet, and nobody knows when it will be. Who counted on it may
+    /// get another.
+    pub(super) fn delay(&mut self, role: &Arc<str>) {
+        let pool = Self::entered(&mut self.pools, role);
+        pool.opening -= 1;
+        pool.closing += 1;
+        self.stir(role);
     }
 
     /// A place is free.
@@ -151,8 +156,7 @@ impl Books {
 
     /// A server was opened.
     pub(super) fn opened(&mut self, role: &Arc<str>, mut server: Box<Server>) {
-        self.now = Instant::now();
-        server.since = self.now;
+        server.since = Instant::now();
         let pool = Self::entered(&mut self.pools, role);
         pool.opening -= 1;
         (pool.known, pool.failure) = (true, None);
@@ -206,7 +210,6 @@ impl Books {
     pub(super) fn round(&mut self) {
         let (now, PoolConfig { server_lifetime, server_idle_timeout, min_pool_size, .. }) =
             (Instant::now(), self.config);
-        self.now = now;
         let roles: Vec<_> = self.pools.keys().cloned().collect();
         for role in &roles {
             let pool = Self::entered(&mut self.pools, role);
@@ -270,8 +273,8 @@ impl Books {
     /// and waits for one that is being opened, is passed over by whoever can.
     fn serve(&mut self, role: &Arc<str>) {
         let Some(pool) = self.pools.get(role).filter(|pool| !pool.line.standing.is_empty()) else { return };
-        if pool.in_service() == 0
-            && let Some(failure) = pool.failure()
+        if let Some(failure) =
+            pool.failure.as_ref().filter(|failure| pool.is_down(failure, self.config.default_pool_size))
         {
             return self.refuse_all(role, &Arc::clone(&failure.error));
         }
@@ -300,7 +303,7 @@ impl Books {
         let full = self.is_full();
         let size = self.config.default_pool_size + if pressed { self.config.reserve_pool_size } else { 0 };
         let pool = Self::entered(&mut self.pools, role);
-        if pool.failure().is_some() {
+        if pool.has_just_failed() {
             return false;
         }
         let has_room = pool.places < size;
@@ -336,7 +339,7 @@ impl Books {
         let full = self.is_full();
         let pool = Self::entered(&mut self.pools, role);
         let short = pool.known && pool.places < self.config.min_pool_size.min(self.config.default_pool_size);
-        if short && pool.opening == 0 && !full && pool.failure().is_none() {
+        if short && pool.opening == 0 && !full && !pool.has_just_failed() {
             pool.places += 1;
             pool.open(None, &mut self.effects);
         }
@@ -387,7 +390,7 @@ impl Books {
     fn forget_if_empty(&mut self, role: &Arc<str>) {
         let min = self.config.min_pool_size;
         let empty = |pool: &Pool| {
-            pool.places == 0 && pool.line.is_empty() && pool.failure().is_none() && !(pool.known && min > 0)
+            pool.places == 0 && pool.line.is_empty() && !pool.has_just_failed() && !(pool.known && min > 0)
         };
         if self.pools.get(role).is_some_and(empty) {
             self.pools.remove(role);

@@ -76,12 +76,11 @@ impl Lease {
         });
     }
 
-    /// Hangs up, wherever the server stands. It may run something that no cancel request ends; as long as it does it
-    /// has its place in the pool.
+    /// Hangs up, wherever the server stands. It may run something that no cancel request ends; as long as it does, and
+    /// there is a sign that it lives, it has its place in the pool.
     pub fn retire(self) {
         let Self { server, mut place } = self;
-        place.database.act(|books| books.retire(&place.role));
-        place.of = Some(Use::Closing);
+        place.closes(Books::retire);
         spawn(async move {
             Parting::anyhow(server.stream, Some(server.cancel)).gone().await;
             drop(place);
@@ -142,6 +141,17 @@ impl Place {
     /// Holds a place that is already taken in the books.
     pub(super) fn new(database: &Arc<Database>, role: Arc<str>, holder: Option<Holder>, of: Use) -> Self {
         Self { database: Arc::clone(database), role, holder, of: Some(of) }
+    }
+
+    /// Its server has been told to go, which the books hear of.
+    fn closes(&mut self, told: impl FnOnce(&mut Books, &Arc<str>)) {
+        self.database.act(|books| told(books, &self.role));
+        self.of = Some(Use::Closing);
+    }
+
+    /// It is not free yet for the server that was to be opened in it.
+    pub(super) fn delay(&mut self) {
+        self.closes(Books::delay);
     }
 
     /// Leaves the place to the books, which are told in the same breath what became of its server.

@@ -1,5 +1,6 @@
 //! How a server comes into a pool, and how it leaves it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::{sleep, timeout};
@@ -29,11 +30,15 @@ const IS_REUSABLE: &str = "SELECT \
 
 /// Opens a server for a place, and leaves it to the line: whoever is first then takes it. A failure is looked at again
 /// when it is time for another attempt.
-pub(super) async fn open(place: Place, login: Login, instead_of: Option<Box<Parting>>) {
+pub(super) async fn open(mut place: Place, login: Login, instead_of: Option<Box<Parting>>) {
     let common = Arc::clone(&place.database.common);
     if let Some(parting) = instead_of {
         // The limits are the server's too, so the one has to be gone before the other comes.
-        parting.gone().await;
+        let mut gone = pin!(parting.gone());
+        if timeout(common.connect.login_timeout, &mut gone).await.is_err() {
+            place.delay();
+            return gone.await;
+        }
     }
     let (database, role) = (Arc::clone(&place.database), Arc::clone(&place.role));
     match log_in(&common, &place, &login).await {

@@ -56,6 +56,12 @@ pub(super) struct Failure {
     pub(super) until: Instant,
 }
 
+impl Failure {
+    fn holds(&self) -> bool {
+        Instant::now() < self.until
+    }
+}
+
 impl Pool {
     pub(super) fn new(role: &str, login: &Login) -> Self {
         Self {
@@ -89,8 +95,15 @@ impl Pool {
         }
     }
 
-    pub(super) fn failure(&self) -> Option<&Failure> {
-        self.failure.as_ref().filter(|failure| Instant::now() < failure.until)
+    /// Whether it is too early for another attempt.
+    pub(super) fn has_just_failed(&self) -> bool {
+        self.failure.as_ref().is_some_and(Failure::holds)
+    }
+
+    /// Whether this failure is all there is to say to who wants a server: there is none, and it is too early for another
+    /// attempt, or what is left of others takes the places that one would need.
+    pub(super) fn is_down(&self, failure: &Failure, size: usize) -> bool {
+        self.in_service() == 0 && (failure.holds() || (self.opening == 0 && self.closing >= size))
     }
 
     /// Takes the best idle server that is still as it was left. Who is not is closed: whatever it has to say was meant

@@ -91,14 +91,17 @@ impl Socket {
         Ok((tcp.peek(&mut first).await? == 1).then_some(first[0]))
     }
 
-    /// What is not acknowledged counts from when it was sent. Where all is, the peer is asked now and then.
+    /// What waits for an acknowledgement, or for room, counts from when it was sent. Where nothing does, the peer is asked
+    /// now and then. Only Linux has a limit for the first.
     /// <https://man7.org/linux/man-pages/man7/tcp.7.html> (`TCP_USER_TIMEOUT`)
     pub(super) fn give_up_after(&self, silence: Duration) -> io::Result<()> {
         let Transport::Tcp(tcp) = &self.transport else { return Ok(()) };
         let socket = SockRef::from(tcp);
         let pause = (silence / 4).max(Duration::from_secs(1));
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(pause).with_interval(pause))?;
-        socket.set_tcp_user_timeout(Some(silence))
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(pause).with_interval(pause).with_retries(3))?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(silence))?;
+        Ok(())
     }
 
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -323,17 +326,21 @@ mod tests {
         (near.unwrap(), far.unwrap().0)
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_peer_that_takes_nothing_more_is_given_up() {
         let (near, _far) = tcp_pair().await;
         let mut socket = Socket::from(near);
         socket.give_up_after(Duration::from_secs(1)).unwrap();
 
-        let broken = loop {
-            if let Err(error) = socket.write_all(&[0; 1 << 16]).await {
-                break error;
+        let writing = async {
+            loop {
+                if let Err(error) = socket.write_all(&[0; 1 << 16]).await {
+                    return error;
+                }
             }
         };
+        let broken = tokio::time::timeout(Duration::from_secs(60), writing).await.expect("it is given up");
 
         assert_eq!(broken.kind(), io::ErrorKind::TimedOut);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pgusher_upstream::{Error, Holds, Lease, PoolConfig, Pools, Step, Want};
 use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 use super::{ALICE, BOB, config, in_line, lease, open, pid, pools, pools_at, pools_of, total, until, want};
 use crate::harness::Attempt;
@@ -124,8 +125,8 @@ async fn who_waits_beside_the_line_is_told_too() {
 async fn who_does_not_come_through_the_login_in_time_keeps_its_place_until_it_is_gone() {
     let scripted = Scripted::start().await;
     let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(1);
-    let pools = pools_at(connect, PoolConfig { server_login_retry: Duration::from_millis(20), ..config(1) });
+    connect.login_timeout = Duration::from_secs(5);
+    let pools = pools_at(connect, PoolConfig { server_login_retry: Duration::from_nanos(1), ..config(1) });
     let waiting = in_line(&pools, want(ALICE)).await;
     let mut hanging = login(&scripted).await.begin().await;
 
@@ -133,6 +134,9 @@ async fn who_does_not_come_through_the_login_in_time_keeps_its_place_until_it_is
     // It hears that we have hung up, and goes on.
     assert_eq!(hanging.read(&mut [0; 16]).await.unwrap(), 0);
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
+    // It is told at once to who comes later, who could wait for long.
+    let later = timeout(Duration::from_secs(60), pools.lease(&want(BOB))).await.expect("an answer");
+    assert!(matches!(*later.unwrap_err(), Error::TimedOut(Step::Login)));
 
     drop(hanging);
     until(|| pools.counts().is_empty()).await;
@@ -163,5 +167,5 @@ async fn a_database_of_a_real_server_that_does_not_exist_leaves_no_pool_behind()
     let server = lease(&pools, ALICE).await;
 
     assert!(pid(&server) > 0);
-    assert_eq!((pools.counts().len(), open(&pools)), (1, 1));
+    until(|| (pools.counts().len(), open(&pools)) == (1, 1)).await;
 }

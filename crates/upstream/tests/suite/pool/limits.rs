@@ -7,7 +7,9 @@ use pgusher_upstream::{Holds, Lease, PoolConfig, Pools, Reuse, Tenant, Want};
 use tokio::io::AsyncReadExt;
 use wire::frame::read_frame;
 
-use super::{ALICE, BOB, CAROL, config, idle, in_line, lease, open, pid, pools, pools_at, pools_of, total, want};
+use super::{
+    ALICE, BOB, CAROL, config, idle, in_line, lease, open, pid, pools, pools_at, pools_of, total, until, want,
+};
 use crate::harness::Attempt;
 use crate::scripted::{Arrived, Scripted};
 
@@ -81,7 +83,7 @@ async fn a_server_that_was_retired_keeps_its_place_until_it_is_gone() {
 async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() {
     let scripted = Scripted::start().await;
     let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(2);
+    connect.login_timeout = Duration::from_secs(5);
     let pools = pools_at(connect, PoolConfig { server_lifetime: Duration::from_nanos(1), ..config(1) });
     let alice = in_line(&pools, want(ALICE)).await;
     let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
@@ -91,8 +93,8 @@ async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() 
     let mut server = scripted.server().await;
     assert_eq!(read_frame(&mut server, 0).await.unwrap().tag.0, b'X');
     let bob = in_line(&pools, want(BOB)).await;
-    // After the second, a login would have had its time. Nobody was let in before.
-    for _ in 0..2 {
+    // Before the third, a login would have had its time. Nobody was let in.
+    for _ in 0..3 {
         assert!(matches!(scripted.next().await, Arrived::Cancel(_)));
     }
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
@@ -101,6 +103,39 @@ async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() 
     let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
     login.admit().await;
     bob.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_the_place_of_one_that_does_not_go_gets_anothers() {
+    let scripted = Scripted::start().await;
+    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
+    connect.login_timeout = Duration::from_secs(5);
+    let pools = pools_at(connect, PoolConfig { max_db_connections: 2, ..config(2) });
+    let mut servers = Vec::new();
+    for tenant in [ALICE, BOB] {
+        let waiting = in_line(&pools, as_scram(tenant)).await;
+        let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
+        login.admit().await;
+        servers.push((waiting.await.unwrap().unwrap(), scripted.server().await));
+    }
+    let [(one, _stays), (other, goes)] = <[_; 2]>::try_from(servers).unwrap_or_else(|_| panic!("two"));
+    one.give_back(Holds::Tenant(ALICE));
+    other.give_back(Holds::Tenant(BOB));
+
+    let waiting = in_line(&pools, want(ALICE)).await;
+    until(|| total(&pools, |counts| counts.closing) == 1).await;
+    assert_eq!((open(&pools), idle(&pools)), (2, 0));
+    drop(goes);
+
+    loop {
+        match scripted.next().await {
+            Arrived::Login(login) => break login.admit().await,
+            // Of the one that stays.
+            Arrived::Cancel(_) => {}
+        }
+    }
+    let _fresh = waiting.await.unwrap().unwrap();
+    assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (2, 1));
 }
 
 #[tokio::test]

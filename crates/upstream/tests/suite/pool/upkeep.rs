@@ -154,7 +154,7 @@ async fn when_the_pools_are_closed_nothing_stays_open() {
 async fn a_server_that_does_not_go_holds_up_the_end_for_the_time_of_a_login_at_most() {
     let scripted = Scripted::start().await;
     let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(1);
+    connect.login_timeout = Duration::from_secs(5);
     let pools = pools_at(connect, config(1));
     let waiting = in_line(&pools, want(ALICE)).await;
     let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
@@ -162,7 +162,7 @@ async fn a_server_that_does_not_go_holds_up_the_end_for_the_time_of_a_login_at_m
     waiting.await.unwrap().unwrap().give_back(Holds::Tenant(ALICE));
     let _stays = scripted.server().await;
 
-    pools.close().await;
+    tokio::time::timeout(Duration::from_secs(30), pools.close()).await.expect("it does not wait for long");
 
     assert_eq!(total(&pools, |counts| counts.closing), 1);
 }
