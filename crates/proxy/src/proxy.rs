@@ -145,6 +145,14 @@ fn log_server(event: Event<'_>) {
             // A string, because the log escapes those: Postgres quotes the database's name, which is the client's to write.
             warn!(database, role, error = error.to_string(), "no server connection");
         }
+        Happened::Abandoned { pid } => {
+            warn!(
+                database,
+                role,
+                backend = pid,
+                "gave up waiting for a server that was told to go and gives no sign of life"
+            );
+        }
         Happened::Lost { pid } => info!(database, role, backend = pid, "an idle server connection ended"),
     }
 }

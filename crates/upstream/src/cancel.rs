@@ -4,6 +4,7 @@
 //! A cancel that is late hits whatever its backend runs by then. So those of other people's asking go by a
 //! [`CancelTicket`], and a server is lent again only when all tickets of its own are settled.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -84,6 +85,11 @@ impl CancelTarget {
         Self { route, pid, secret, timeout, tickets: Tickets::default() }
     }
 
+    /// The way to the server.
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
     /// The process id of the backend.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -135,9 +141,16 @@ impl CancelTarget {
         frontend::cancel_request(self.pid, self.secret, &mut request);
         stream.write_all(&request).await.map_err(Error::Lost)?;
         stream.flush().await.map_err(Error::Lost)?;
-        // It hangs up without the ceremonies of TLS, which is an error to rustls but not here.
-        while matches!(stream.read(&mut [0; 64]).await, Ok(read) if read > 0) {}
-        Ok(())
+        loop {
+            match stream.read(&mut [0; 64]).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // It hangs up without the ceremonies of TLS.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+                // Somebody in between has, who may have found no server to hand the request to.
+                Err(error) => return Err(Error::Lost(error)),
+            }
+        }
     }
 }
 

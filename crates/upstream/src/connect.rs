@@ -59,6 +59,14 @@ impl Route {
         let stream = self.peer.connect().await.map_err(|source| unreachable(&self.address, source))?;
         encrypt(stream, &self.attempt, &self.address).await
     }
+
+    /// Whether a server answers there. Postgres does to who asks for TLS, whether it has it or not.
+    pub(crate) async fn answers(&self) -> bool {
+        let Ok(mut stream) = self.peer.connect().await else { return false };
+        let mut request = BytesMut::new();
+        frontend::ssl_request(&mut request);
+        stream.write_all(&request).await.is_ok() && stream.read_u8().await.is_ok()
+    }
 }
 
 /// Why there is no server, and what is left of one.
@@ -72,11 +80,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// What became of a login on this stream.
-    pub(crate) fn of_login(error: Error, stream: Stream, attempt: &Attempt) -> Self {
+    /// What became of a login on this connection.
+    pub(crate) fn of_login(error: Error, (stream, route): (Stream, Route), attempt: &Attempt) -> Self {
         let as_asked = stream.is_tls() != matches!(attempt, Attempt::Plain);
         let curable = matches!(error, Error::Login(_)) && as_asked;
-        Self { error, curable, parting: Some(Box::new(Parting::anyhow(stream, None))) }
+        Self { error, curable, parting: Some(Box::new(Parting::of_login(stream, route))) }
     }
 
     /// The error, when what is left of the server is gone, or after this long.

@@ -65,16 +65,14 @@ impl Direct {
         let packet = startup.packet()?;
         let login = Login { user: startup.user.to_owned(), password: Some(password) };
         let (login, packet) = (&login, &packet);
-        match attempts(config, |attempt| log_in(config, attempt, packet, login)).await {
-            Ok(direct) => Ok(direct),
-            Err(failure) => Err(failure.over(config.login_timeout).await),
-        }
+        let entered = attempts(config, |attempt| log_in(config, attempt, packet, login)).await;
+        entered.map_err(|failure| failure.error)
     }
 
     /// Hangs up, wherever the server stands, and waits until it is gone. There is no message for that which could not be
     /// taken for the rest of one that the client left unfinished.
     pub async fn leave(self) {
-        Parting::anyhow(self.stream, Some(self.cancel)).gone().await;
+        Parting::anyhow(self.stream, self.cancel).gone().await;
     }
 }
 
@@ -90,7 +88,7 @@ async fn log_in(config: &ConnectConfig, attempt: &Attempt, packet: &[u8], login:
     };
     match timeout(config.login_timeout, entering).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
         Ok(session) => Ok(session.on(stream, route, config)),
-        Err(error) => Err(Failure::of_login(error, stream, attempt)),
+        Err(error) => Err(Failure::of_login(error, (stream, route), attempt)),
     }
 }
 
@@ -141,10 +139,8 @@ impl Dialogue {
     pub async fn begin(config: &ConnectConfig, startup: &DirectStartup<'_>) -> Result<Self, Error> {
         let packet = startup.packet()?;
         let packet = &packet;
-        match attempts(config, |attempt| Self::attempt(config, attempt, packet)).await {
-            Ok(begun) => Ok(begun),
-            Err(failure) => Err(failure.over(config.login_timeout).await),
-        }
+        let begun = attempts(config, |attempt| Self::attempt(config, attempt, packet)).await;
+        begun.map_err(|failure| failure.error)
     }
 
     async fn attempt(config: &ConnectConfig, attempt: &Attempt, packet: &[u8]) -> Result<Self, Failure> {
@@ -155,7 +151,7 @@ impl Dialogue {
         };
         let first = match timeout(config.login_timeout, asking).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
             Ok(first) => first,
-            Err(error) => return Err(Failure::of_login(error, stream, attempt)),
+            Err(error) => return Err(Failure::of_login(error, (stream, route), attempt)),
         };
         let (rules, config) = (Rules::of(config, &stream), config.clone());
         Ok(Self { config, stream, route, rules, first: Some(first), stage: Stage::Nothing, binds: false })

@@ -12,14 +12,14 @@ use tokio::time::{Instant, timeout};
 use wire::stream::Stream;
 
 use crate::cancel::CancelTarget;
+use crate::connect::Route;
 
 /// How long a server may take to go before it is interrupted, and how long it may take after many times.
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long there may be no sign that the server lives: it takes no request to cancel, or its machine acknowledges nothing.
-/// One that has vanished never tells. What is no sign either is a backend that reads nothing more of what was sent, and
-/// one in which a login hangs, for which there is no key.
+/// How long there may be no sign that the server lives: nobody answers where it is, or its machine acknowledges nothing. One
+/// that has vanished never tells. A backend that reads nothing more of what it was sent is taken for silent too.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A connection that is nobody's any more, to a server that has yet to go.
@@ -27,42 +27,74 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[must_use = "dropped, it is hung up and not waited for"]
 pub(crate) struct Parting {
     stream: Stream,
+    route: Route,
     /// None where the server has not told how to interrupt it.
     cancel: Option<Arc<CancelTarget>>,
     /// Whether it is told that we go.
     goodbye: bool,
 }
 
+/// What came of waiting for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is gone.
+    Gone,
+    /// There is no sign of it, and it is waited for no longer.
+    Silent,
+}
+
 impl Parting {
     /// From a server that waits for a request, or soon will. It gets a goodbye, and so logs no lost connection.
     pub(crate) fn politely(stream: Stream, cancel: Arc<CancelTarget>) -> Self {
-        Self { stream, cancel: Some(cancel), goodbye: true }
+        Self { goodbye: true, ..Self::anyhow(stream, cancel) }
     }
 
     /// From a server wherever it stands. A goodbye could be taken there for the rest of something else.
-    pub(crate) fn anyhow(stream: Stream, cancel: Option<Arc<CancelTarget>>) -> Self {
-        Self { stream, cancel, goodbye: false }
+    pub(crate) fn anyhow(stream: Stream, cancel: Arc<CancelTarget>) -> Self {
+        Self { stream, route: cancel.route().clone(), cancel: Some(cancel), goodbye: false }
+    }
+
+    /// From a server in which nobody has come in.
+    pub(crate) fn of_login(stream: Stream, route: Route) -> Self {
+        Self { stream, route, cancel: None, goodbye: false }
+    }
+
+    /// The process id of the backend, if it has told.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.cancel.as_ref().map(|cancel| cancel.pid())
     }
 
     /// Hangs up and waits until the server is gone, or gives no sign of life. One that stays is interrupted again and
     /// again: a request that was there before the statement has interrupted nothing, and one statement may be behind
     /// another.
-    pub(crate) async fn gone(self) {
-        let Self { mut stream, cancel, goodbye } = self;
-        // The way to the cancel may not be the one to the server: a name or a balancer may have another behind it by now.
+    pub(crate) async fn gone(self) -> Outcome {
+        let Self { mut stream, route, cancel, goodbye } = self;
+        // Who answers need not be this server: a balancer may have another behind it by now.
         let _ = stream.give_up_after(SILENCE);
         let mut leaving = pin!(leave(&mut stream, goodbye));
         let (mut patience, mut alive) = (PATIENCE, Instant::now());
-        while alive.elapsed() < SILENCE && timeout(patience, &mut leaving).await.is_err() {
-            // If it does not arrive, the next one may.
-            if let Some(cancel) = &cancel
-                && cancel.send().await.is_ok()
-            {
-                alive = Instant::now();
+        while alive.elapsed() < SILENCE {
+            if timeout(patience, &mut leaving).await.is_ok() {
+                return Outcome::Gone;
             }
             patience = (patience * 2).min(MOST_PATIENCE);
+            let rousing = timeout(MOST_PATIENCE, rouse(&route, cancel.as_deref(), alive.elapsed() >= SILENCE / 2));
+            tokio::select! {
+                () = &mut leaving => return Outcome::Gone,
+                answered = rousing => if answered == Ok(true) { alive = Instant::now() },
+            }
         }
+        Outcome::Silent
     }
+}
+
+/// Interrupts a server, and if it has been silent for long asks whether it is there. Whether it has answered.
+async fn rouse(route: &Route, cancel: Option<&CancelTarget>, ask: bool) -> bool {
+    if let Some(cancel) = cancel {
+        // If it does not arrive, the next one may.
+        let _ = cancel.send().await;
+    }
+    ask && route.answers().await
 }
 
 async fn leave(stream: &mut Stream, goodbye: bool) {
@@ -85,7 +117,7 @@ pub(crate) async fn say_goodbye(stream: &mut Stream) {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::address::Address;
@@ -93,28 +125,8 @@ mod tests {
     use crate::server::ConnectConfig;
     use crate::tls::{Attempt, Tls};
 
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn the_connection_breaks_if_the_machine_is_silent() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_nonblocking(true).unwrap();
-        let seen = near.try_clone().unwrap();
-        let (mut far, _) = listener.accept().await.unwrap();
-        let stream = TcpStream::from_std(near).unwrap().into();
-
-        let parting = tokio::spawn(Parting::anyhow(stream, None).gone());
-
-        // It has hung up, so what comes before that has been done.
-        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
-        assert_eq!(socket2::SockRef::from(&seen).tcp_user_timeout().unwrap(), Some(SILENCE));
-        drop(far);
-        parting.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_server_that_neither_goes_nor_takes_a_cancel_is_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// A connection, and its other end.
+    async fn connected(listener: &TcpListener) -> (Stream, Route, Stream) {
         let config = ConnectConfig {
             address: Address::new("127.0.0.1", listener.local_addr().unwrap().port()),
             tls: Tls::disabled(),
@@ -123,15 +135,81 @@ mod tests {
             login_timeout: SILENCE,
         };
         let (stream, route) = connect(&config, &Attempt::Plain).await.unwrap_or_else(|_| panic!("it listens"));
-        let _far = listener.accept().await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        (stream, route, far.into())
+    }
+
+    async fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    /// Partings from one server, with a key and without.
+    async fn partings(listener: &TcpListener) -> [(Parting, Stream); 2] {
+        let (one, route, far) = connected(listener).await;
+        let cancel = Arc::new(CancelTarget::new(route, 1, 2, SILENCE));
+        let (other, route, other_far) = connected(listener).await;
+        [(Parting::anyhow(one, cancel), far), (Parting::of_login(other, route), other_far)]
+    }
+
+    // Where the clock is paused, time passes whenever there is nothing else to do.
+
+    #[tokio::test]
+    async fn a_server_that_stays_is_given_up_if_nobody_answers_there() {
+        let listener = listener().await;
+        let partings = partings(&listener).await;
         drop(listener);
-        let cancel = Arc::new(CancelTarget::new(route, 1, 2, config.login_timeout));
-        // From here on time passes whenever there is nothing else to do.
         tokio::time::pause();
 
-        let begun = Instant::now();
-        Parting::anyhow(stream, Some(cancel)).gone().await;
+        for (parting, _far) in partings {
+            let begun = Instant::now();
+            let outcome = timeout(3 * SILENCE, parting.gone()).await.expect("it is not waited for");
+            assert!(outcome == Outcome::Silent && begun.elapsed() >= SILENCE);
+        }
+    }
 
-        assert!(begun.elapsed() >= SILENCE);
+    #[tokio::test]
+    async fn a_server_that_stays_is_given_up_if_who_answers_hangs_up() {
+        let listener = listener().await;
+        let partings = partings(&listener).await;
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        tokio::time::pause();
+
+        for (parting, _far) in partings {
+            let outcome = timeout(3 * SILENCE, parting.gone()).await.expect("it is not waited for");
+            assert_eq!(outcome, Outcome::Silent);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stays_is_waited_for_as_long_as_it_answers() {
+        let listener = listener().await;
+        let partings = partings(&listener).await;
+        tokio::spawn(async move {
+            while let Ok((mut asking, _)) = listener.accept().await {
+                let mut request = [0; 8];
+                if asking.read_exact(&mut request).await.is_ok() {
+                    let _ = asking.write_all(b"N").await;
+                }
+            }
+        });
+        tokio::time::pause();
+
+        for (parting, far) in partings {
+            let mut gone = pin!(parting.gone());
+            assert!(timeout(10 * SILENCE, &mut gone).await.is_err());
+            drop(far);
+            assert_eq!(gone.await, Outcome::Gone);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_goes_is_gone() {
+        let listener = listener().await;
+        for (parting, mut far) in partings(&listener).await {
+            let gone = tokio::spawn(parting.gone());
+            assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+            drop(far);
+            assert_eq!(gone.await.unwrap(), Outcome::Gone);
+        }
     }
 }

@@ -153,6 +153,12 @@ pub enum Happened<'a> {
     },
     /// It could not be opened.
     Failed(&'a Error),
+    /// It was told to go, and after a minute without a sign of it it is waited for no longer. If it is there, there may be
+    /// more than the limits allow.
+    Abandoned {
+        /// The process id of its backend, if it has told.
+        pid: Option<i32>,
+    },
     /// It was idle and hung up, or said something.
     Lost {
         /// The process id of its backend.

@@ -181,7 +181,7 @@ impl Plan<'_> {
         let logging_in = timeout(self.config.login_timeout, self.log_in(&mut stream));
         let session = match logging_in.await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
             Ok(session) => session,
-            Err(error) => return Err(Failure::of_login(error, stream, attempt)),
+            Err(error) => return Err(Failure::of_login(error, (stream, route), attempt)),
         };
         let now = Instant::now();
         let cancel = CancelTarget::new(route, session.pid, session.secret, self.config.login_timeout);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use wire::stream::this_thread;
 
-use super::effect::{Answer, Effect};
+use super::effect::{Answer, Effect, Instead};
 use super::line::{Holders, Ticket, Waiter};
 use super::pick::is_lendable;
 use super::role::{Counts, Failure, Pool, is_older};
@@ -27,6 +27,8 @@ pub(super) enum Use {
     Opening,
     /// The server was told to go and has not gone yet.
     Closing,
+    /// The server could not be opened, and what is left of it has not gone yet.
+    Left,
 }
 
 pub(super) struct Books {
@@ -136,6 +138,14 @@ impl Books {
         self.stir(role);
     }
 
+    /// The same of one that was to come free in another pool: the place is given up.
+    pub(super) fn cede(&mut self, role: &Arc<str>) {
+        let pool = Self::entered(&mut self.pools, role);
+        pool.opening -= 1;
+        pool.places -= 1;
+        self.stir(role);
+    }
+
     /// A place is free.
     pub(super) fn vacate(&mut self, role: &Arc<str>, holder: Option<Holder>, of: Use) {
         let pool = Self::entered(&mut self.pools, role);
@@ -143,6 +153,10 @@ impl Books {
         match of {
             Use::Lent => {}
             Use::Closing => pool.closing -= 1,
+            Use::Left => {
+                pool.closing -= 1;
+                pool.left -= 1;
+            }
             // Nobody tried, for the runtime is going. To try again now would be to try for ever.
             Use::Opening => {
                 pool.opening -= 1;
@@ -178,7 +192,7 @@ impl Books {
         let pool = Self::entered(&mut self.pools, role);
         pool.opening -= 1;
         match left {
-            Some(parting) => pool.close(parting, &mut self.effects),
+            Some(parting) => pool.clear(parting, &mut self.effects),
             None => pool.places -= 1,
         }
         let alone = pool.in_service() == 0;
@@ -273,9 +287,7 @@ impl Books {
     /// and waits for one that is being opened, is passed over by whoever can.
     fn serve(&mut self, role: &Arc<str>) {
         let Some(pool) = self.pools.get(role).filter(|pool| !pool.line.standing.is_empty()) else { return };
-        if let Some(failure) =
-            pool.failure.as_ref().filter(|failure| pool.is_down(failure, self.config.default_pool_size))
-        {
+        if let Some(failure) = pool.failure.as_ref().filter(|failure| pool.is_down(failure, self.size())) {
             return self.refuse_all(role, &Arc::clone(&failure.error));
         }
         let (mut coming, mut passed) = (pool.opening, None);
@@ -311,7 +323,7 @@ impl Books {
             pool.places += 1;
             pool.open(None, &mut self.effects);
         } else if let Some(unfit) = pool.idle.pop_front() {
-            pool.open(Some(unfit.part()), &mut self.effects);
+            pool.open(Some(Instead { parting: unfit.part(), of: None }), &mut self.effects);
         } else if has_room && let Some(evicted) = self.evict() {
             let pool = Self::entered(&mut self.pools, role);
             pool.places += 1;
@@ -322,16 +334,15 @@ impl Books {
         true
     }
 
-    /// Takes the place of the server that has been idle for the longest time, from a pool that can spare it.
-    fn evict(&mut self) -> Option<Box<Parting>> {
+    /// Has the server go that has been idle for the longest time, from a pool that can spare it. It has its place there until
+    /// it is gone.
+    fn evict(&mut self) -> Option<Instead> {
         let spare = self.pools.values_mut().filter(|pool| pool.places - pool.closing > self.config.min_pool_size);
         let idle = spare.filter_map(|pool| Some((pool.idle.front()?.since, pool)));
         let (_, pool) = idle.min_by_key(|(since, _)| *since)?;
-        pool.places -= 1;
-        let role = Arc::clone(&pool.role);
         let evicted = pool.idle.pop_front()?;
-        self.stir(&role);
-        Some(evicted.part())
+        pool.closing += 1;
+        Some(Instead { parting: evicted.part(), of: Some(Arc::clone(&pool.role)) })
     }
 
     /// Opens one server if the pool is short of `min_pool_size`; one at a time is soon enough.
@@ -343,6 +354,15 @@ impl Books {
             pool.places += 1;
             pool.open(None, &mut self.effects);
         }
+    }
+
+    /// The most servers that a pool can come to.
+    fn size(&self) -> usize {
+        let PoolConfig { default_pool_size, reserve_pool_size, reserve_pool_timeout, max_db_connections, .. } =
+            self.config;
+        let reserve = if reserve_pool_timeout.is_zero() { 0 } else { reserve_pool_size };
+        let all = if max_db_connections > 0 { max_db_connections } else { usize::MAX };
+        (default_pool_size + reserve).min(all)
     }
 
     fn is_full(&self) -> bool {

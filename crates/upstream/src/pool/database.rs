@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::books::{Books, Use};
-use super::effect::Effect;
+use super::effect::{Effect, Instead};
 use super::lease::{Lease, Place, Waiting};
-use super::open::{close, open};
+use super::open::open;
 use super::role::Counts;
 use super::{Common, Event, Happened, Pools, Want};
 
@@ -112,9 +112,11 @@ impl Database {
                 None
             }
             Effect::Open { role, login, instead_of } => {
+                let closing = |role| Place::new(self, role, None, Use::Closing);
+                let instead_of = instead_of.map(|Instead { parting, of }| (parting, of.map(closing)));
                 spawn(open(Place::new(self, role, None, Use::Opening), login, instead_of))
             }
-            Effect::Close { role, parting } => spawn(close(parting, Place::new(self, role, None, Use::Closing))),
+            Effect::Close { role, parting, of } => spawn(Place::new(self, role, None, of).keep(parting)),
             Effect::Report { role, what } => {
                 self.report(&role, what);
                 None

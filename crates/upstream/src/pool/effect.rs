@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::books::Use;
 use super::{Happened, Holder, Lease};
 use crate::error::Error;
 use crate::login::Login;
@@ -13,15 +14,22 @@ use crate::server::Server;
 /// What somebody in the line gets.
 pub(super) type Answer = Result<Lease, Arc<Error>>;
 
+/// Who has to go first.
+pub(super) struct Instead {
+    pub(super) parting: Box<Parting>,
+    /// The pool in which it has a place until then. None: it left the place to the one to come.
+    pub(super) of: Option<Arc<str>>,
+}
+
 pub(super) enum Effect {
     /// A server goes to somebody who waits.
     Lend { to: oneshot::Sender<Answer>, role: Arc<str>, holder: Option<Holder>, server: Box<Server> },
     /// Somebody waits in vain.
     Refuse { to: oneshot::Sender<Answer>, error: Arc<Error> },
-    /// A place was taken for a server that is yet to be opened, when the one that had the place is gone.
-    Open { role: Arc<str>, login: Login, instead_of: Option<Box<Parting>> },
+    /// A place was taken for a server that is yet to be opened, when another is gone.
+    Open { role: Arc<str>, login: Login, instead_of: Option<Instead> },
     /// A server is to be closed. It has its place until it is gone.
-    Close { role: Arc<str>, parting: Box<Parting> },
+    Close { role: Arc<str>, parting: Box<Parting>, of: Use },
     /// Something for the log.
     Report { role: Arc<str>, what: Happened<'static> },
 }

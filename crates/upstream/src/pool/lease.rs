@@ -12,10 +12,10 @@ use super::books::{Books, Use};
 use super::database::{Database, spawn};
 use super::effect::Answer;
 use super::line::Ticket;
-use super::{Holder, Holds, PoolConfig};
+use super::{Happened, Holder, Holds, PoolConfig};
 use crate::error::Error;
 use crate::init::SessionInit;
-use crate::parting::Parting;
+use crate::parting::{Outcome, Parting};
 use crate::server::Server;
 
 /// A server that is lent. Dropped it is closed, and its place is free at once; whoever can should say how it ends.
@@ -80,10 +80,10 @@ impl Lease {
     /// there is a sign that it lives, it has its place in the pool.
     pub fn retire(self) {
         let Self { server, mut place } = self;
-        place.closes(Books::retire);
+        place.database.act(|books| books.retire(&place.role));
+        place.of = Some(Use::Closing);
         spawn(async move {
-            Parting::anyhow(server.stream, Some(server.cancel)).gone().await;
-            drop(place);
+            place.keep(Box::new(Parting::anyhow(server.stream, server.cancel))).await;
         });
     }
 
@@ -143,15 +143,31 @@ impl Place {
         Self { database: Arc::clone(database), role, holder, of: Some(of) }
     }
 
-    /// Its server has been told to go, which the books hear of.
-    fn closes(&mut self, told: impl FnOnce(&mut Books, &Arc<str>)) {
-        self.database.act(|books| told(books, &self.role));
-        self.of = Some(Use::Closing);
+    /// Keeps it until its server is gone.
+    pub(super) async fn keep(self, parting: Box<Parting>) {
+        self.outlast(parting).await;
+    }
+
+    /// Waits until a server is gone that has this place.
+    pub(super) fn outlast(&self, parting: Box<Parting>) -> impl Future<Output = ()> + Send + use<> {
+        let (database, role, pid) = (Arc::clone(&self.database), Arc::clone(&self.role), parting.pid());
+        async move {
+            if parting.gone().await == Outcome::Silent {
+                database.report(&role, Happened::Abandoned { pid });
+            }
+        }
     }
 
     /// It is not free yet for the server that was to be opened in it.
     pub(super) fn delay(&mut self) {
-        self.closes(Books::delay);
+        self.database.act(|books| books.delay(&self.role));
+        self.of = Some(Use::Closing);
+    }
+
+    /// The server that was to be opened in it may be opened in another sooner.
+    pub(super) fn cede(mut self) {
+        self.of = None;
+        self.database.act(|books| books.cede(&self.role));
     }
 
     /// Leaves the place to the books, which are told in the same breath what became of its server.

@@ -30,16 +30,14 @@ const IS_REUSABLE: &str = "SELECT \
 
 /// Opens a server for a place, and leaves it to the line: whoever is first then takes it. A failure is looked at again
 /// when it is time for another attempt.
-pub(super) async fn open(mut place: Place, login: Login, instead_of: Option<Box<Parting>>) {
+pub(super) async fn open(place: Place, login: Login, instead_of: Option<(Box<Parting>, Option<Place>)>) {
     let common = Arc::clone(&place.database.common);
-    if let Some(parting) = instead_of {
-        // The limits are the server's too, so the one has to be gone before the other comes.
-        let mut gone = pin!(parting.gone());
-        if timeout(common.connect.login_timeout, &mut gone).await.is_err() {
-            place.delay();
-            return gone.await;
-        }
-    }
+    // The limits are the server's too, so the one has to be gone before the other comes.
+    let place = match instead_of {
+        Some((parting, evicted)) => take_over(place, parting, evicted).await,
+        None => Some(place),
+    };
+    let Some(place) = place else { return };
     let (database, role) = (Arc::clone(&place.database), Arc::clone(&place.role));
     match log_in(&common, &place, &login).await {
         Ok(server) => {
@@ -63,10 +61,20 @@ pub(super) async fn open(mut place: Place, login: Login, instead_of: Option<Box<
     }
 }
 
-/// Keeps the place of a server that nobody has any more, until it is gone.
-pub(super) async fn close(parting: Box<Parting>, place: Place) {
-    parting.gone().await;
-    drop(place);
+/// The place, when the server is gone for which another is to be opened in it. If that takes longer than a login may, who
+/// waits has to look elsewhere, and this is done when it is gone. Of one of another pool, with its place there.
+async fn take_over(mut place: Place, parting: Box<Parting>, evicted: Option<Place>) -> Option<Place> {
+    let limit = place.database.common.connect.login_timeout;
+    let mut gone = pin!(evicted.as_ref().unwrap_or(&place).outlast(parting));
+    if timeout(limit, &mut gone).await.is_ok() {
+        return Some(place);
+    }
+    match evicted {
+        Some(_) => place.cede(),
+        None => place.delay(),
+    }
+    gone.await;
+    None
 }
 
 async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Failure> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use super::effect::Effect;
+use super::books::Use;
+use super::effect::{Effect, Instead};
 use super::line::Line;
 use super::pick::pick;
 use super::{Happened, Reuse, Tenant};
@@ -42,6 +43,8 @@ pub(super) struct Pool {
     pub(super) places: usize,
     pub(super) opening: usize,
     pub(super) closing: usize,
+    /// Of those that close, the ones that could not be opened.
+    pub(super) left: usize,
     pub(super) line: Line,
     pub(super) failure: Option<Failure>,
     /// Whether `min_pool_size` holds: the database is one in which we were once.
@@ -50,9 +53,10 @@ pub(super) struct Pool {
     pub(super) mode: Option<&'static str>,
 }
 
-/// An error that would only come again.
+/// Why the last server could not be opened.
 pub(super) struct Failure {
     pub(super) error: Arc<Error>,
+    /// Before that it would only come again.
     pub(super) until: Instant,
 }
 
@@ -71,6 +75,7 @@ impl Pool {
             places: 0,
             opening: 0,
             closing: 0,
+            left: 0,
             line: Line::default(),
             failure: None,
             known: false,
@@ -103,7 +108,7 @@ impl Pool {
     /// Whether this failure is all there is to say to who wants a server: there is none, and it is too early for another
     /// attempt, or what is left of others takes the places that one would need.
     pub(super) fn is_down(&self, failure: &Failure, size: usize) -> bool {
-        self.in_service() == 0 && (failure.holds() || (self.opening == 0 && self.closing >= size))
+        self.in_service() == 0 && (failure.holds() || self.left >= size)
     }
 
     /// Takes the best idle server that is still as it was left. Who is not is closed: whatever it has to say was meant
@@ -132,7 +137,14 @@ impl Pool {
 
     pub(super) fn close(&mut self, parting: Box<Parting>, effects: &mut Vec<Effect>) {
         self.closing += 1;
-        effects.push(Effect::Close { role: Arc::clone(&self.role), parting });
+        effects.push(Effect::Close { role: Arc::clone(&self.role), parting, of: Use::Closing });
+    }
+
+    /// The same with what is left of a server that could not be opened.
+    pub(super) fn clear(&mut self, parting: Box<Parting>, effects: &mut Vec<Effect>) {
+        self.closing += 1;
+        self.left += 1;
+        effects.push(Effect::Close { role: Arc::clone(&self.role), parting, of: Use::Left });
     }
 
     /// Closes idle servers that are dead.
@@ -158,7 +170,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn open(&mut self, instead_of: Option<Box<Parting>>, effects: &mut Vec<Effect>) {
+    pub(super) fn open(&mut self, instead_of: Option<Instead>, effects: &mut Vec<Effect>) {
         self.opening += 1;
         effects.push(Effect::Open { role: Arc::clone(&self.role), login: self.login.clone(), instead_of });
     }

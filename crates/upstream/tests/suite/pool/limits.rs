@@ -22,6 +22,15 @@ async fn other_role(pools: &Arc<Pools>) -> Lease {
     pools.lease(&as_scram(BOB)).await.expect("a server")
 }
 
+/// Lets the next one in that logs in. What cancels others is heard, and no matter.
+async fn admit(scripted: &Scripted) {
+    loop {
+        if let Arrived::Login(login) = scripted.next().await {
+            return login.admit().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_pool_has_no_more_servers_than_its_size() {
     let pools = pools(config(2));
@@ -62,8 +71,7 @@ async fn a_server_that_was_retired_keeps_its_place_until_it_is_gone() {
     let scripted = Scripted::start().await;
     let pools = pools_of(scripted.port, config(1));
     let alice = in_line(&pools, want(ALICE)).await;
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-    login.admit().await;
+    admit(&scripted).await;
     alice.await.unwrap().unwrap().retire();
 
     let mut server = scripted.server().await;
@@ -73,8 +81,7 @@ async fn a_server_that_was_retired_keeps_its_place_until_it_is_gone() {
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
 
     drop(server);
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-    login.admit().await;
+    admit(&scripted).await;
     bob.await.unwrap().unwrap();
 }
 
@@ -86,8 +93,7 @@ async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() 
     connect.login_timeout = Duration::from_secs(5);
     let pools = pools_at(connect, PoolConfig { server_lifetime: Duration::from_nanos(1), ..config(1) });
     let alice = in_line(&pools, want(ALICE)).await;
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-    login.admit().await;
+    admit(&scripted).await;
     alice.await.unwrap().unwrap().give_back(Holds::Tenant(ALICE));
 
     let mut server = scripted.server().await;
@@ -100,8 +106,7 @@ async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() 
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
 
     drop(server);
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-    login.admit().await;
+    admit(&scripted).await;
     bob.await.unwrap().unwrap();
 }
 
@@ -110,32 +115,54 @@ async fn who_waits_for_the_place_of_one_that_does_not_go_gets_anothers() {
     let scripted = Scripted::start().await;
     let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
     connect.login_timeout = Duration::from_secs(5);
-    let pools = pools_at(connect, PoolConfig { max_db_connections: 2, ..config(2) });
+    let pools = pools_at(connect, PoolConfig { max_db_connections: 2, ..config(1) });
     let mut servers = Vec::new();
-    for tenant in [ALICE, BOB] {
-        let waiting = in_line(&pools, as_scram(tenant)).await;
-        let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-        login.admit().await;
+    for role in ["one", "other"] {
+        let waiting = in_line(&pools, Want { role, ..want(BOB) }).await;
+        admit(&scripted).await;
         servers.push((waiting.await.unwrap().unwrap(), scripted.server().await));
     }
-    let [(one, _stays), (other, goes)] = <[_; 2]>::try_from(servers).unwrap_or_else(|_| panic!("two"));
-    one.give_back(Holds::Tenant(ALICE));
+    let [(one, stays), (other, goes)] = <[_; 2]>::try_from(servers).unwrap_or_else(|_| panic!("two"));
+    one.give_back(Holds::Tenant(BOB));
     other.give_back(Holds::Tenant(BOB));
 
     let waiting = in_line(&pools, want(ALICE)).await;
-    until(|| total(&pools, |counts| counts.closing) == 1).await;
-    assert_eq!((open(&pools), idle(&pools)), (2, 0));
+    until(|| total(&pools, |counts| counts.closing) == 2).await;
     drop(goes);
-
-    loop {
-        match scripted.next().await {
-            Arrived::Login(login) => break login.admit().await,
-            // Of the one that stays.
-            Arrived::Cancel(_) => {}
-        }
-    }
+    admit(&scripted).await;
     let _fresh = waiting.await.unwrap().unwrap();
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (2, 1));
+
+    drop(stays);
+    until(|| (open(&pools), total(&pools, |counts| counts.closing)) == (1, 0)).await;
+}
+
+/// The same where the place is of the own pool.
+#[tokio::test]
+async fn who_waits_for_one_that_does_not_go_gets_the_place_of_another() {
+    let scripted = Scripted::start().await;
+    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
+    connect.login_timeout = Duration::from_secs(5);
+    let pools = pools_at(connect, PoolConfig { reuse: Reuse::Never, ..config(2) });
+    let mut servers = Vec::new();
+    for tenant in [BOB, CAROL] {
+        let waiting = in_line(&pools, want(tenant)).await;
+        admit(&scripted).await;
+        servers.push((waiting.await.unwrap().unwrap(), scripted.server().await));
+    }
+    let [(one, stays), (other, goes)] = <[_; 2]>::try_from(servers).unwrap_or_else(|_| panic!("two"));
+    one.give_back(Holds::Tenant(BOB));
+    other.give_back(Holds::Tenant(CAROL));
+
+    let waiting = in_line(&pools, want(ALICE)).await;
+    until(|| idle(&pools) == 0).await;
+    assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (2, 1));
+    drop(goes);
+    admit(&scripted).await;
+    let _fresh = waiting.await.unwrap().unwrap();
+
+    drop(stays);
+    until(|| (open(&pools), total(&pools, |counts| counts.closing)) == (1, 0)).await;
 }
 
 #[tokio::test]
