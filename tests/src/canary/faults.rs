@@ -1,7 +1,7 @@
 //! What happens to the servers: killed, crashed, restarted. In between it is looked whether there are too many.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgusher::demo::database;
 use tokio::process::Command;
@@ -23,24 +23,44 @@ const STATEMENTS: u64 = 400;
 /// Servers of the clients' login.
 const SERVERS: &str = "FROM pg_stat_activity WHERE usename = 'pgusher_authenticated'";
 
+/// What each of them is at, for who has to find out why there are too many.
+const EACH: &str = "string_agg(format('%s, there for %s, %s for %s: %s', pid, clock_timestamp() - backend_start, state, \
+    clock_timestamp() - state_change, left(query, 60)), E'\\n' ORDER BY backend_start)";
+
 /// Injects faults until the run is over, and hands the stage back.
 pub(super) async fn inject(run: Arc<Run>, mut stage: Stage, mut random: Random) -> Stage {
     let mut due = STATEMENTS;
     let mut superuser = connect(&stage).await;
+    let mut last = ("none", Instant::now());
+    // Of who was killed the books of Postgres speak until it has heard of that, and its place may be taken by then.
+    let mut dead = 0;
     while !run.is_over() {
-        if let Ok(row) = superuser.query_one(&format!("SELECT count(*) {SERVERS}"), &[]).await {
-            let count: i64 = row.get(0);
+        let looking = format!("SELECT count(*), {EACH} {SERVERS} AND pid <> {dead}");
+        if let Ok(row) = superuser.query_one(&looking, &[]).await {
+            let (count, each): (i64, Option<String>) = (row.get(0), row.get(1));
             if count > run.plan.servers as i64 {
-                let text = format!("{count} servers, not {}", run.plan.servers);
+                let each = each.unwrap_or_default();
+                let (fault, ago) = (last.0, last.1.elapsed());
+                let text = format!("{count} servers, not {}; {ago:?} behind: {fault}\n{each}", run.plan.servers);
                 run.ledger.violated(Violation::new(Kind::TooManyServers, text));
             }
         }
         if run.plan.faults && run.ledger.statements() >= due {
             due = run.ledger.statements() + STATEMENTS;
-            match random.below(run.plan.servers * 2 + 2) {
-                0 => stage = restart(&run, stage).await,
-                1 => crash(&run, &superuser).await,
-                _ => terminate(&run, &superuser).await,
+            let fault = match random.below(run.plan.servers * 2 + 2) {
+                0 => {
+                    stage = stage.restarted().await;
+                    Some("Postgres restarted")
+                }
+                1 => crash(&superuser).await.map(|pid| {
+                    dead = pid;
+                    "Postgres crashed"
+                }),
+                _ => terminate(&superuser).await,
+            };
+            if let Some(fault) = fault {
+                run.ledger.fault(fault);
+                last = (fault, Instant::now());
             }
             superuser = connect(&stage).await;
         }
@@ -49,27 +69,20 @@ pub(super) async fn inject(run: Arc<Run>, mut stage: Stage, mut random: Random) 
     stage
 }
 
-async fn restart(run: &Run, stage: Stage) -> Stage {
-    run.ledger.fault("Postgres restarted");
-    stage.restarted().await
-}
-
-/// Kills a server in a way after which Postgres ends all others and recovers.
-async fn crash(run: &Run, superuser: &Client) {
+/// Kills a server in a way after which Postgres ends all others and recovers. Its process id.
+async fn crash(superuser: &Client) -> Option<i32> {
     let victim = format!("SELECT pid {SERVERS} ORDER BY random() LIMIT 1");
-    if let Ok(Some(row)) = superuser.query_opt(&victim, &[]).await {
-        run.ledger.fault("Postgres crashed");
-        let pid: i32 = row.get(0);
-        let killed = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().await;
-        assert!(killed.is_ok());
-    }
+    let row = superuser.query_opt(&victim, &[]).await.ok()??;
+    let pid: i32 = row.get(0);
+    let killed = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().await;
+    assert!(killed.is_ok());
+    Some(pid)
 }
 
-async fn terminate(run: &Run, superuser: &Client) {
+async fn terminate(superuser: &Client) -> Option<&'static str> {
     let victim = format!("SELECT pg_terminate_backend(pid) FROM (SELECT pid {SERVERS} ORDER BY random() LIMIT 1) s");
-    if let Ok(Some(_)) = superuser.query_opt(&victim, &[]).await {
-        run.ledger.fault("server terminated");
-    }
+    superuser.query_opt(&victim, &[]).await.ok()??;
+    Some("server terminated")
 }
 
 /// Connects as the superuser, as soon as Postgres lets anybody in again.
