@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pgusher_upstream::{ClaimsMode, Error, MethodError, RootCertificates, SslMode, Step, Tls, TlsError};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wire::frame::read_frame;
 use wire::startup::{FirstPacket, read_first_packet};
@@ -180,6 +181,28 @@ async fn a_server_that_does_not_say_what_it_has_is_told_to_go_and_waited_for() {
     assert!(matches!(attempt.open().await, Err(Error::TimedOut(Step::Login))));
 
     assert_eq!(is_gone.try_recv(), Ok([b'Q', b'X']));
+}
+
+/// Somebody in between took the connection and had no server to hand the request to.
+#[tokio::test]
+async fn a_cancel_that_is_cut_off_has_not_arrived() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let attempt = Attempt::new("127.0.0.1", listener.local_addr().unwrap().port());
+    let playing = tokio::spawn(async move {
+        let mut login: Stream = listener.accept().await.unwrap().0.into();
+        assert!(matches!(read_first_packet(&mut login).await, Ok(FirstPacket::Startup(_))));
+        login.write_all(WELCOME).await.unwrap();
+        let (cancel, _) = listener.accept().await.unwrap();
+        cancel.readable().await.unwrap();
+        // What lies unread makes it a reset.
+        drop(cancel);
+        login
+    });
+    let server = attempt.open().await.unwrap();
+
+    assert!(matches!(server.cancel.send().await, Err(Error::Lost(_))));
+
+    playing.await.unwrap();
 }
 
 /// Under TLS, what the client's first SCRAM message says to an offer: the mechanism and the kind of binding.

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::Attempt;
 use crate::postgres::WITHOUT_TLS;
+use crate::scripted::Scripted;
 
 pub(crate) static LOGIN: LazyLock<Login> =
     LazyLock::new(|| Login { user: "scram".to_owned(), password: Some(Password::new("secret".to_owned())) });
@@ -44,6 +45,22 @@ fn pools(config: PoolConfig) -> Arc<Pools> {
 /// Pools of a scripted server.
 fn pools_of(port: u16, config: PoolConfig) -> Arc<Pools> {
     pools_at(Attempt::new("127.0.0.1", port).config, config)
+}
+
+/// Pools of a scripted server in which a login may take no longer than five seconds.
+async fn hasty(config: PoolConfig) -> (Scripted, Arc<Pools>) {
+    let scripted = Scripted::start().await;
+    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
+    connect.login_timeout = Duration::from_secs(5);
+    let pools = pools_at(connect, config);
+    (scripted, pools)
+}
+
+/// A server that the script lets in for this.
+async fn admitted(scripted: &Scripted, pools: &Arc<Pools>, want: Want<'static>) -> Lease {
+    let waiting = in_line(pools, want).await;
+    scripted.login().await.admit().await;
+    waiting.await.unwrap().unwrap()
 }
 
 pub(crate) fn want(tenant: Tenant) -> Want<'static> {

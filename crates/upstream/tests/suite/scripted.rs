@@ -145,6 +145,23 @@ impl Scripted {
         self.arrived.lock().await.recv().await.expect("it listens as long as it is there")
     }
 
+    /// The next one, who logs in.
+    pub(crate) async fn login(&self) -> Arrival {
+        match self.next().await {
+            Arrived::Login(login) => login,
+            Arrived::Cancel(_) => panic!("a login"),
+        }
+    }
+
+    /// The next one who logs in, whoever may have come to cancel before.
+    pub(crate) async fn login_among_cancels(&self) -> Arrival {
+        loop {
+            if let Arrived::Login(login) = self.next().await {
+                return login;
+            }
+        }
+    }
+
     /// Refuses whoever comes from now on.
     pub(crate) async fn stop(&self) {
         self.listening.abort();

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use pgusher_upstream::{Error, Holds, Lease, Pools};
 use wire::stream::Stream;
 
-use super::{ALICE, BOB, config, idle, in_line, open, pid, pools_of, until, want};
+use super::{ALICE, BOB, admitted, config, idle, in_line, open, pid, pools_of, until, want};
 use crate::scripted::{Arrived, Scripted};
 
 async fn lent() -> (Scripted, Arc<Pools>, Lease) {
     let scripted = Scripted::start().await;
     let pools = pools_of(scripted.port, config(1));
-    let waiting = in_line(&pools, want(ALICE)).await;
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-    login.admit().await;
-    let lease = waiting.await.unwrap().unwrap();
+    let lease = admitted(&scripted, &pools, want(ALICE)).await;
     (scripted, pools, lease)
 }
 

@@ -7,9 +7,8 @@ use pgusher_upstream::{Error, Holds, Lease, PoolConfig, Pools, Step, Want};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::{ALICE, BOB, config, in_line, lease, open, pid, pools, pools_at, pools_of, total, until, want};
-use crate::harness::Attempt;
-use crate::scripted::{Arrival, Arrived, Scripted};
+use super::{ALICE, BOB, admitted, config, hasty, in_line, lease, open, pid, pools, pools_of, total, until, want};
+use crate::scripted::Scripted;
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
@@ -19,17 +18,8 @@ async fn start(size: usize, retry: Duration) -> (Scripted, Arc<Pools>) {
     (scripted, pools)
 }
 
-async fn login(scripted: &Scripted) -> Arrival {
-    match scripted.next().await {
-        Arrived::Login(login) => login,
-        Arrived::Cancel(_) => panic!("a login"),
-    }
-}
-
 async fn first(scripted: &Scripted, pools: &Arc<Pools>) -> Lease {
-    let waiting = in_line(pools, want(ALICE)).await;
-    login(scripted).await.admit().await;
-    waiting.await.unwrap().unwrap()
+    admitted(scripted, pools, want(ALICE)).await
 }
 
 fn sqlstate(error: &Error) -> &str {
@@ -40,7 +30,7 @@ fn sqlstate(error: &Error) -> &str {
 async fn a_failed_login_is_told_to_all_and_not_repeated_for_a_while() {
     let (scripted, pools) = start(2, AN_HOUR).await;
     let waiting = [in_line(&pools, want(ALICE)).await, in_line(&pools, want(BOB)).await];
-    let (one, _other) = (login(&scripted).await, login(&scripted).await);
+    let (one, _other) = (scripted.login().await, scripted.login().await);
 
     one.refuse("28P01").await;
 
@@ -55,7 +45,7 @@ async fn a_failed_login_is_told_to_all_and_not_repeated_for_a_while() {
 async fn after_server_login_retry_there_is_another_attempt() {
     let (scripted, pools) = start(1, Duration::from_millis(20)).await;
     let waiting = in_line(&pools, want(ALICE)).await;
-    login(&scripted).await.refuse("28P01").await;
+    scripted.login().await.refuse("28P01").await;
     assert!(waiting.await.unwrap().is_err());
     // What is remembered is all that is left of the pool, and goes too.
     until(|| pools.counts().is_empty()).await;
@@ -69,13 +59,13 @@ async fn who_may_wait_for_other_servers_does_and_the_next_attempt_comes_later() 
     let server = first(&scripted, &pools).await;
     let (bob, alice) = (in_line(&pools, want(BOB)).await, in_line(&pools, want(ALICE)).await);
 
-    login(&scripted).await.refuse("28P01").await;
+    scripted.login().await.refuse("28P01").await;
     until(|| total(&pools, |counts| counts.opening) == 0).await;
     server.give_back(Holds::Tenant(ALICE));
     let server = bob.await.unwrap().unwrap();
     assert_eq!(server.holds(), Holds::Tenant(ALICE));
 
-    login(&scripted).await.admit().await;
+    scripted.login().await.admit().await;
     alice.await.unwrap().unwrap();
 }
 
@@ -97,7 +87,7 @@ async fn a_server_that_is_full_disturbs_nobody_who_can_wait_for_another() {
     let server = first(&scripted, &pools).await;
     let waiting = in_line(&pools, want(BOB)).await;
 
-    login(&scripted).await.refuse("53300").await;
+    scripted.login().await.refuse("53300").await;
     until(|| total(&pools, |counts| counts.opening) == 0).await;
     assert_eq!(total(&pools, |counts| counts.waiting), 1);
 
@@ -111,7 +101,7 @@ async fn who_waits_beside_the_line_is_told_too() {
     let pools = pools_of(scripted.port, PoolConfig { max_identity_servers: 1, ..config(2) });
     let waiting = [in_line(&pools, want(ALICE)).await, in_line(&pools, want(ALICE)).await];
 
-    login(&scripted).await.refuse("3D000").await;
+    scripted.login().await.refuse("3D000").await;
 
     for waiting in waiting {
         assert!(waiting.await.unwrap().is_err());
@@ -123,12 +113,10 @@ async fn who_waits_beside_the_line_is_told_too() {
 /// A trigger at login (PostgreSQL 17) may run for as long as it likes, with or without us.
 #[tokio::test]
 async fn who_does_not_come_through_the_login_in_time_keeps_its_place_until_it_is_gone() {
-    let scripted = Scripted::start().await;
-    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(5);
-    let pools = pools_at(connect, PoolConfig { server_login_retry: Duration::from_nanos(1), ..config(1) });
+    let retry = Duration::from_nanos(1);
+    let (scripted, pools) = hasty(PoolConfig { server_login_retry: retry, ..config(1) }).await;
     let waiting = in_line(&pools, want(ALICE)).await;
-    let mut hanging = login(&scripted).await.begin().await;
+    let mut hanging = scripted.login().await.begin().await;
 
     assert!(matches!(*waiting.await.unwrap().unwrap_err(), Error::TimedOut(Step::Login)));
     // It hears that we have hung up, and goes on.

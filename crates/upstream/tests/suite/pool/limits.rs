@@ -6,11 +6,11 @@ use std::time::Duration;
 use pgusher_upstream::{Holds, Lease, PoolConfig, Pools, Reuse, Tenant, Want};
 use tokio::io::AsyncReadExt;
 use wire::frame::read_frame;
+use wire::stream::Stream;
 
 use super::{
-    ALICE, BOB, CAROL, config, idle, in_line, lease, open, pid, pools, pools_at, pools_of, total, until, want,
+    ALICE, BOB, CAROL, admitted, config, hasty, idle, in_line, lease, open, pid, pools, pools_of, total, until, want,
 };
-use crate::harness::Attempt;
 use crate::scripted::{Arrived, Scripted};
 
 /// The same login also serves itself.
@@ -22,13 +22,27 @@ async fn other_role(pools: &Arc<Pools>) -> Lease {
     pools.lease(&as_scram(BOB)).await.expect("a server")
 }
 
-/// Lets the next one in that logs in. What cancels others is heard, and no matter.
-async fn admit(scripted: &Scripted) {
-    loop {
-        if let Arrived::Login(login) = scripted.next().await {
-            return login.admit().await;
-        }
+/// Two servers that nobody has: what the script has of them, of the one that is told to go first before.
+async fn two_idle(scripted: &Scripted, pools: &Arc<Pools>, wants: [Want<'static>; 2]) -> [Stream; 2] {
+    let leases = [admitted(scripted, pools, wants[0]).await, admitted(scripted, pools, wants[1]).await];
+    for (lease, want) in leases.into_iter().zip(wants) {
+        lease.give_back(Holds::Tenant(want.tenant));
     }
+    [scripted.server().await, scripted.server().await]
+}
+
+/// Of two idle servers the one that has to go first stays, so the other is told to go for who waits; then so many close.
+async fn looks_elsewhere(scripted: &Scripted, pools: &Arc<Pools>, [stays, goes]: [Stream; 2], closing: usize) {
+    let waiting = in_line(pools, want(ALICE)).await;
+    until(|| idle(pools) == 0).await;
+    assert_eq!(total(pools, |counts| counts.closing), closing);
+    drop(goes);
+    scripted.login_among_cancels().await.admit().await;
+    let _fresh = waiting.await.unwrap().unwrap();
+    assert_eq!((open(pools), total(pools, |counts| counts.closing)), (2, 1));
+
+    drop(stays);
+    until(|| (open(pools), total(pools, |counts| counts.closing)) == (1, 0)).await;
 }
 
 #[tokio::test]
@@ -70,9 +84,7 @@ async fn a_lease_that_is_dropped_frees_its_place() {
 async fn a_server_that_was_retired_keeps_its_place_until_it_is_gone() {
     let scripted = Scripted::start().await;
     let pools = pools_of(scripted.port, config(1));
-    let alice = in_line(&pools, want(ALICE)).await;
-    admit(&scripted).await;
-    alice.await.unwrap().unwrap().retire();
+    admitted(&scripted, &pools, want(ALICE)).await.retire();
 
     let mut server = scripted.server().await;
     // It hears that we have hung up, and goes on with its work.
@@ -81,20 +93,15 @@ async fn a_server_that_was_retired_keeps_its_place_until_it_is_gone() {
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
 
     drop(server);
-    admit(&scripted).await;
+    scripted.login().await.admit().await;
     bob.await.unwrap().unwrap();
 }
 
 /// A backend drops its temporary tables at its end, and waits for who has them locked. No cancel request ends that.
 #[tokio::test]
 async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() {
-    let scripted = Scripted::start().await;
-    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(5);
-    let pools = pools_at(connect, PoolConfig { server_lifetime: Duration::from_nanos(1), ..config(1) });
-    let alice = in_line(&pools, want(ALICE)).await;
-    admit(&scripted).await;
-    alice.await.unwrap().unwrap().give_back(Holds::Tenant(ALICE));
+    let (scripted, pools) = hasty(PoolConfig { server_lifetime: Duration::from_nanos(1), ..config(1) }).await;
+    admitted(&scripted, &pools, want(ALICE)).await.give_back(Holds::Tenant(ALICE));
 
     let mut server = scripted.server().await;
     assert_eq!(read_frame(&mut server, 0).await.unwrap().tag.0, b'X');
@@ -106,63 +113,24 @@ async fn a_server_that_was_told_to_go_keeps_its_place_for_as_long_as_it_takes() 
     assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (1, 1));
 
     drop(server);
-    admit(&scripted).await;
+    scripted.login_among_cancels().await.admit().await;
     bob.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn who_waits_for_the_place_of_one_that_does_not_go_gets_anothers() {
-    let scripted = Scripted::start().await;
-    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(5);
-    let pools = pools_at(connect, PoolConfig { max_db_connections: 2, ..config(1) });
-    let mut servers = Vec::new();
-    for role in ["one", "other"] {
-        let waiting = in_line(&pools, Want { role, ..want(BOB) }).await;
-        admit(&scripted).await;
-        servers.push((waiting.await.unwrap().unwrap(), scripted.server().await));
-    }
-    let [(one, stays), (other, goes)] = <[_; 2]>::try_from(servers).unwrap_or_else(|_| panic!("two"));
-    one.give_back(Holds::Tenant(BOB));
-    other.give_back(Holds::Tenant(BOB));
-
-    let waiting = in_line(&pools, want(ALICE)).await;
-    until(|| total(&pools, |counts| counts.closing) == 2).await;
-    drop(goes);
-    admit(&scripted).await;
-    let _fresh = waiting.await.unwrap().unwrap();
-    assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (2, 1));
-
-    drop(stays);
-    until(|| (open(&pools), total(&pools, |counts| counts.closing)) == (1, 0)).await;
+    let (scripted, pools) = hasty(PoolConfig { max_db_connections: 2, ..config(1) }).await;
+    let wants = ["one", "other"].map(|role| Want { role, ..want(BOB) });
+    let servers = two_idle(&scripted, &pools, wants).await;
+    looks_elsewhere(&scripted, &pools, servers, 2).await;
 }
 
 /// The same where the place is of the own pool.
 #[tokio::test]
 async fn who_waits_for_one_that_does_not_go_gets_the_place_of_another() {
-    let scripted = Scripted::start().await;
-    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(5);
-    let pools = pools_at(connect, PoolConfig { reuse: Reuse::Never, ..config(2) });
-    let mut servers = Vec::new();
-    for tenant in [BOB, CAROL] {
-        let waiting = in_line(&pools, want(tenant)).await;
-        admit(&scripted).await;
-        servers.push((waiting.await.unwrap().unwrap(), scripted.server().await));
-    }
-    let [(one, stays), (other, goes)] = <[_; 2]>::try_from(servers).unwrap_or_else(|_| panic!("two"));
-    one.give_back(Holds::Tenant(BOB));
-    other.give_back(Holds::Tenant(CAROL));
-
-    let waiting = in_line(&pools, want(ALICE)).await;
-    until(|| idle(&pools) == 0).await;
-    assert_eq!((open(&pools), total(&pools, |counts| counts.closing)), (2, 1));
-    drop(goes);
-    admit(&scripted).await;
-    let _fresh = waiting.await.unwrap().unwrap();
-
-    drop(stays);
-    until(|| (open(&pools), total(&pools, |counts| counts.closing)) == (1, 0)).await;
+    let (scripted, pools) = hasty(PoolConfig { reuse: Reuse::Never, ..config(2) }).await;
+    let servers = two_idle(&scripted, &pools, [BOB, CAROL].map(want)).await;
+    looks_elsewhere(&scripted, &pools, servers, 1).await;
 }
 
 #[tokio::test]

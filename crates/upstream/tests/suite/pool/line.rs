@@ -5,7 +5,9 @@ use std::sync::Arc;
 use pgusher_upstream::{Holds, Lease, PoolConfig, Pools, Want};
 use tokio::io::AsyncWriteExt;
 
-use super::{ALICE, BOB, CAROL, config, idle, in_line, lease, open, pid, pools, pools_of, total, until, want};
+use super::{
+    ALICE, BOB, CAROL, admitted, config, idle, in_line, lease, open, pid, pools, pools_of, total, until, want,
+};
 use crate::scripted::{Arrived, Scripted};
 
 #[tokio::test]
@@ -46,12 +48,7 @@ async fn slow_to_log_in(size: usize) -> (Scripted, Arc<Pools>) {
 }
 
 async fn first(scripted: &Scripted, pools: &Arc<Pools>) -> Lease {
-    let asked = want(ALICE);
-    let (leased, ()) = tokio::join!(pools.lease(&asked), async {
-        let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-        login.admit().await;
-    });
-    leased.unwrap()
+    admitted(scripted, pools, want(ALICE)).await
 }
 
 #[tokio::test]
@@ -88,7 +85,7 @@ async fn a_server_that_was_handed_to_who_has_left_goes_to_the_next() {
 async fn who_leaves_while_the_server_is_opened_leaves_it_to_the_next() {
     let (scripted, pools) = slow_to_log_in(1).await;
     let alice = in_line(&pools, want(ALICE)).await;
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
+    let login = scripted.login().await;
 
     alice.abort();
     until(|| total(&pools, |counts| counts.waiting) == 0).await;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use pgusher_upstream::{ClaimsMode, Event, Happened, Holds, PoolConfig, Pools, Reuse, Settings, SslMode, Tenant};
 
 use super::{
-    ALICE, BOB, LOGIN, config, idle, in_line, kill, lease, open, pid, pools, pools_at, total, until, use_once, want,
+    ALICE, BOB, LOGIN, admitted, config, hasty, idle, in_line, kill, lease, open, pid, pools, pools_at, total, until,
+    use_once, want,
 };
 use crate::harness::{Attempt, query, trusting};
 use crate::postgres::{WITH_TLS, WITHOUT_TLS};
-use crate::scripted::{Arrived, Scripted};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -152,14 +152,8 @@ async fn when_the_pools_are_closed_nothing_stays_open() {
 
 #[tokio::test]
 async fn a_server_that_does_not_go_holds_up_the_end_for_the_time_of_a_login_at_most() {
-    let scripted = Scripted::start().await;
-    let mut connect = Attempt::new("127.0.0.1", scripted.port).config;
-    connect.login_timeout = Duration::from_secs(5);
-    let pools = pools_at(connect, config(1));
-    let waiting = in_line(&pools, want(ALICE)).await;
-    let Arrived::Login(login) = scripted.next().await else { panic!("a login") };
-    login.admit().await;
-    waiting.await.unwrap().unwrap().give_back(Holds::Tenant(ALICE));
+    let (scripted, pools) = hasty(config(1)).await;
+    admitted(&scripted, &pools, want(ALICE)).await.give_back(Holds::Tenant(ALICE));
     let _stays = scripted.server().await;
 
     tokio::time::timeout(Duration::from_secs(30), pools.close()).await.expect("it does not wait for long");
