@@ -13,7 +13,6 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use crate::connect::Route;
 use crate::error::{Error, Step};
@@ -102,7 +101,7 @@ impl CancelTarget {
     /// # Errors
     /// [`Error`] if the request may not have arrived.
     pub async fn send(&self) -> Result<(), Error> {
-        timeout(self.timeout, self.deliver()).await.map_err(|_| Error::TimedOut(Step::Cancel))?
+        Step::Cancel.within(self.timeout, self.deliver()).await
     }
 
     /// Issues a ticket. Who orders this call before the server is given back can be sure that the cancel hits nobody

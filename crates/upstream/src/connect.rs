@@ -136,8 +136,7 @@ where
 
 /// A connection on which nothing has been said, and the way it took.
 pub(crate) async fn connect(config: &ConnectConfig, attempt: &Attempt) -> Result<(Stream, Route), Error> {
-    let connecting = timeout(config.connect_timeout, open(&config.address, attempt));
-    connecting.await.map_err(|_| Error::TimedOut(Step::Connect))?
+    Step::Connect.within(config.connect_timeout, open(&config.address, attempt)).await
 }
 
 async fn open(address: &Address, attempt: &Attempt) -> Result<(Stream, Route), Error> {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postgres_protocol::authentication::sasl::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
-use tokio::time::timeout;
 use wire::frame::{Frame, backend, frontend};
 use wire::stream::Stream;
 
@@ -86,7 +85,7 @@ async fn log_in(config: &ConnectConfig, attempt: &Attempt, packet: &[u8], login:
             Proof::Unasked => Err(MethodError::NotAsked.into()),
         }
     };
-    match timeout(config.login_timeout, entering).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+    match Step::Login.within(config.login_timeout, entering).await {
         Ok(session) => Ok(session.on(stream, route, config)),
         Err(error) => Err(Failure::of_login(error, (stream, route), attempt)),
     }
@@ -149,7 +148,7 @@ impl Dialogue {
             send(&mut stream, packet).await?;
             request(&mut Answers::new(&mut stream)).await
         };
-        let first = match timeout(config.login_timeout, asking).await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+        let first = match Step::Login.within(config.login_timeout, asking).await {
             Ok(first) => first,
             Err(error) => return Err(Failure::of_login(error, (stream, route), attempt)),
         };

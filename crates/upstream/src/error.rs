@@ -2,9 +2,11 @@
 //! carries a password or claims.
 
 use std::io;
+use std::time::Duration;
 
 use crate::address::Address;
 use bytes::Bytes;
+use tokio::time::timeout;
 
 /// Why there is no server connection.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,17 @@ pub enum Step {
     /// Delivery of a cancel request.
     #[error("delivering a cancel request")]
     Cancel,
+}
+
+impl Step {
+    /// Takes the step, if it takes no longer than this.
+    pub(crate) async fn within<T>(
+        self,
+        limit: Duration,
+        taking: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        timeout(limit, taking).await.unwrap_or(Err(Error::TimedOut(self)))
+    }
 }
 
 /// Why TLS did not come about.

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
 use wire::stream::Stream;
 
 use crate::address::Address;
@@ -88,15 +86,15 @@ impl Server {
         let mut server = attempts(config, |attempt| plan.run(attempt)).await?;
         let parameters = Arc::make_mut(&mut server.parameters);
         let settling = settle(startup.claims, key, &mut server.stream, parameters);
-        let settled = timeout(config.login_timeout, settling).await;
+        let settled = Step::Login.within(config.login_timeout, settling).await;
         let (server, means) = server.or_part(settled)?;
         Ok(Self { means, ..server })
     }
 
-    /// The server with what came of a step of its login, or the end if that has failed or was not over in time.
+    /// The server with what came of a step of its login, or the end if that has failed.
     #[expect(clippy::result_large_err, reason = "moved once, at a failed login")]
-    pub(crate) fn or_part<T>(self, outcome: Result<Result<T, Error>, Elapsed>) -> Result<(Self, T), Failure> {
-        match outcome.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+    pub(crate) fn or_part<T>(self, outcome: Result<T, Error>) -> Result<(Self, T), Failure> {
+        match outcome {
             Ok(value) => Ok((self, value)),
             Err(error) => Err(Failure::of_server(error, self.part())),
         }
@@ -121,7 +119,7 @@ impl Server {
         self.prepared.clear();
         self.init = Some(init);
         let limit = self.cancel.timeout;
-        timeout(limit, self.fly(&flight)).await.map_err(|_| Error::TimedOut(Step::Login))?
+        Step::Login.within(limit, self.fly(&flight)).await
     }
 
     /// Does away with the session, and waits until it is gone.
@@ -133,7 +131,7 @@ impl Server {
         frontend::query("DISCARD ALL", &mut discard).expect("SQL without a zero byte");
         let flight = Flight { bytes: discard.freeze(), requests: Vec::new(), ours: usize::MAX };
         let limit = self.cancel.timeout;
-        timeout(limit, self.fly(&flight)).await.map_err(|_| Error::TimedOut(Step::Login))?
+        Step::Login.within(limit, self.fly(&flight)).await
     }
 
     async fn fly(&mut self, flight: &Flight) -> Result<(), Error> {
@@ -178,8 +176,7 @@ struct Plan<'a> {
 impl Plan<'_> {
     async fn run(&self, attempt: &Attempt) -> Result<Server, Failure> {
         let (mut stream, route) = connect(self.config, attempt).await?;
-        let logging_in = timeout(self.config.login_timeout, self.log_in(&mut stream));
-        let session = match logging_in.await.unwrap_or(Err(Error::TimedOut(Step::Login))) {
+        let session = match Step::Login.within(self.config.login_timeout, self.log_in(&mut stream)).await {
             Ok(session) => session,
             Err(error) => return Err(Failure::of_login(error, (stream, route), attempt)),
         };

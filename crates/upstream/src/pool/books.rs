@@ -11,25 +11,12 @@ use wire::stream::this_thread;
 use super::effect::{Answer, Effect, Instead};
 use super::line::{Holders, Ticket, Waiter};
 use super::pick::is_lendable;
-use super::role::{Counts, Failure, Pool, is_older};
+use super::role::{Counts, Failure, Pool, Use, is_older};
 use super::{Happened, Holder, PoolConfig, Want};
 use crate::error::Error;
 use crate::login::Login;
 use crate::parting::Parting;
 use crate::server::Server;
-
-/// What a place is taken for, if not for an idle server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    /// Somebody has the server.
-    Lent,
-    /// The server is being opened.
-    Opening,
-    /// The server was told to go and has not gone yet.
-    Closing,
-    /// The server could not be opened, and what is left of it has not gone yet.
-    Left,
-}
 
 pub(super) struct Books {
     config: PoolConfig,

@@ -6,11 +6,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::books::{Books, Use};
+use super::books::Books;
 use super::effect::{Effect, Instead};
 use super::lease::{Lease, Place, Waiting};
 use super::open::open;
-use super::role::Counts;
+use super::role::{Counts, Use};
 use super::{Common, Event, Happened, Pools, Want};
 
 pub(super) struct Database {

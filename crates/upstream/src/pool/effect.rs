@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::books::Use;
+use super::role::Use;
 use super::{Happened, Holder, Lease};
 use crate::error::Error;
 use crate::login::Login;

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::books::{Books, Use};
+use super::books::Books;
 use super::database::{Database, spawn};
 use super::effect::Answer;
 use super::line::Ticket;
+use super::role::Use;
 use super::{Happened, Holder, Holds, PoolConfig};
 use crate::error::Error;
 use crate::init::SessionInit;

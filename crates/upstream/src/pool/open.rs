@@ -9,7 +9,7 @@ use super::lease::Place;
 use super::{Common, Happened};
 use crate::claims::ClaimsMode;
 use crate::connect::Failure;
-use crate::error::Error;
+use crate::error::{Error, Step};
 use crate::login::Login;
 use crate::means::ask;
 use crate::parameters::Parameters;
@@ -87,7 +87,7 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
     };
     let mut server = Server::enter(&common.connect, login, &startup).await?;
     server.prepared = Prepared::new(common.config.max_prepared_statements);
-    let asked = timeout(common.connect.login_timeout, is_reusable(&mut server)).await;
+    let asked = Step::Login.within(common.connect.login_timeout, is_reusable(&mut server)).await;
     let (server, reusable) = server.or_part(asked)?;
     Ok(Server { reusable, ..server })
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use super::books::Use;
 use super::effect::{Effect, Instead};
 use super::line::Line;
 use super::pick::pick;
@@ -32,6 +31,19 @@ pub struct Counts {
     pub closing: usize,
     /// How many wait for a server.
     pub waiting: usize,
+}
+
+/// What a place is taken for, if not for an idle server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Somebody has the server.
+    Lent,
+    /// The server is being opened.
+    Opening,
+    /// The server was told to go and has not gone yet.
+    Closing,
+    /// The server could not be opened, and what is left of it has not gone yet.
+    Left,
 }
 
 pub(super) struct Pool {
@@ -136,15 +148,18 @@ impl Pool {
     }
 
     pub(super) fn close(&mut self, parting: Box<Parting>, effects: &mut Vec<Effect>) {
-        self.closing += 1;
-        effects.push(Effect::Close { role: Arc::clone(&self.role), parting, of: Use::Closing });
+        self.see_off(parting, Use::Closing, effects);
     }
 
-    /// The same with what is left of a server that could not be opened.
+    /// Waits for the end of what is left of a server that could not be opened.
     pub(super) fn clear(&mut self, parting: Box<Parting>, effects: &mut Vec<Effect>) {
-        self.closing += 1;
         self.left += 1;
-        effects.push(Effect::Close { role: Arc::clone(&self.role), parting, of: Use::Left });
+        self.see_off(parting, Use::Left, effects);
+    }
+
+    fn see_off(&mut self, parting: Box<Parting>, of: Use, effects: &mut Vec<Effect>) {
+        self.closing += 1;
+        effects.push(Effect::Close { role: Arc::clone(&self.role), parting, of });
     }
 
     /// Closes idle servers that are dead.
