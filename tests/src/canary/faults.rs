@@ -32,10 +32,11 @@ pub(super) async fn inject(run: Arc<Run>, mut stage: Stage, mut random: Random) 
     let mut due = STATEMENTS;
     let mut superuser = connect(&stage).await;
     let mut last = ("none", Instant::now());
-    // Of who was killed the books of Postgres speak until it has heard of that, and its place may be taken by then.
-    let mut dead = 0;
+    // Of who was killed the books of Postgres speak until it has heard of that, and its place may be taken by then. Its
+    // process id alone may be another's one day.
+    let mut dead = "false".to_owned();
     while !run.is_over() {
-        let looking = format!("SELECT count(*), {EACH} {SERVERS} AND pid <> {dead}");
+        let looking = format!("SELECT count(*), {EACH} {SERVERS} AND NOT ({dead})");
         if let Ok(row) = superuser.query_one(&looking, &[]).await {
             let (count, each): (i64, Option<String>) = (row.get(0), row.get(1));
             if count > run.plan.servers as i64 {
@@ -52,8 +53,8 @@ pub(super) async fn inject(run: Arc<Run>, mut stage: Stage, mut random: Random) 
                     stage = stage.restarted().await;
                     Some("Postgres restarted")
                 }
-                1 => crash(&superuser).await.map(|pid| {
-                    dead = pid;
+                1 => crash(&superuser).await.map(|victim| {
+                    dead = victim;
                     "Postgres crashed"
                 }),
                 _ => terminate(&superuser).await,
@@ -69,14 +70,16 @@ pub(super) async fn inject(run: Arc<Run>, mut stage: Stage, mut random: Random) 
     stage
 }
 
-/// Kills a server in a way after which Postgres ends all others and recovers. Its process id.
-async fn crash(superuser: &Client) -> Option<i32> {
-    let victim = format!("SELECT pid {SERVERS} ORDER BY random() LIMIT 1");
+/// Kills a server in a way after which Postgres ends all others and recovers. The condition that is true of
+/// it in pg_stat_activity, and of no other.
+async fn crash(superuser: &Client) -> Option<String> {
+    let is_it = "format('pid = %s AND backend_start = %L', pid, backend_start)";
+    let victim = format!("SELECT pid, {is_it} {SERVERS} ORDER BY random() LIMIT 1");
     let row = superuser.query_opt(&victim, &[]).await.ok()??;
     let pid: i32 = row.get(0);
     let killed = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().await;
     assert!(killed.is_ok());
-    Some(pid)
+    Some(row.get(1))
 }
 
 async fn terminate(superuser: &Client) -> Option<&'static str> {
