@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.processes import accepts, free_port, start
+from harness.processes import free_port, start
 
 ROOT = Path(__file__).resolve().parents[3]
 BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -64,6 +64,9 @@ roles = ["{role}"]
 [pool]
 pool_mode = "{pool_mode}"
 default_pool_size = {pool_size}
+
+[safety]
+allow = ["role-superuser", "role-bypassrls", "role-createrole", "role-replication"]
 
 [log]
 format = "text"
@@ -141,15 +144,11 @@ class Server:
         command = [BINARIES / "postgres", "-D", data, "-p", self.port, "-k", directory]
         for name, value in SETTINGS.items():
             command += ["-c", f"{name}={value}"]
-        start(stack, directory / "postgres.log", command, self.is_ready, **self.account.options())
+        start(stack, directory / "postgres.log", command, lambda: is_ready(directory, self.port), **self.account.options())
         self.sql(ROLES_SQL.format(role=ROLE, login=LOGIN, password=self.password))
         for database in ("postgres", "template1"):
             self.sql((ROOT / "crates/sql/sql/auth.sql").read_text(), database)
             self.sql(self.key_sql(), database)
-
-    def is_ready(self) -> bool:
-        command = [BINARIES / "pg_isready", "-q", "-h", self.directory, "-p", self.port]
-        return subprocess.run(command, **self.account.options()).returncode == 0
 
     def sql(self, script: str, database: str = "postgres") -> None:
         """Runs a script past the proxy, in one transaction if it has more than one statement."""
@@ -184,8 +183,15 @@ def start_proxied(stack: ExitStack, directory: Path, proxy: Proxy) -> Target:
     command = [proxy.program, "serve", "--config", home / "proxy.toml"]
     for setting in proxy.settings:
         command += ["--set", setting]
-    start(stack, directory / "pgusher.log", command, lambda: accepts(port))
+    start(stack, directory / "pgusher.log", command, lambda: is_ready("127.0.0.1", port))
     return Target(f"pgusher, {proxy.pool_mode} mode", port, mint(issuer_secret), server)
+
+
+def is_ready(host: Path | str, port: str) -> bool:
+    """Whether somebody who comes now would be let in. To listen is not enough: pgusher does before it has looked at all
+    that it is to serve, and ends where that is not safe."""
+    command = [BINARIES / "pg_isready", "-q", "-t", "1", "-h", host, "-p", port]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def mint(secret: bytes) -> str:
