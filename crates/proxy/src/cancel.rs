@@ -26,7 +26,7 @@ const SHORT_KEY: usize = 4;
 
 /// How long a cancel waits for a server to have set a session up, if the client's request is behind that. If it takes
 /// longer, because it waits for a lock perhaps, the cancel ends it and the session with it.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The sessions that can be cancelled.
 #[derive(Debug, Default)]
