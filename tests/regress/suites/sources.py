@@ -61,6 +61,7 @@ def private_apt(home: Path) -> list:
         "Dir::Cache": state / "cache",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
+        "Acquire::Retries": 3,
     }
     apt = ["apt-get", "-qq"]
     for name, value in options.items():
