@@ -106,44 +106,67 @@ async fn a_reset_as_the_login_role_ends_the_session_because_nothing_can_be_set_f
     assert_eq!((Message::tags(&answer).as_str(), answer[0].sqlstate().as_str()), ("E", "28000"));
 }
 
+/// What a session shows of settings that a login can have by default.
+const SETTINGS: &str = "SELECT concat_ws(' ', auth.user_id(), current_user, current_setting('search_path'),
+    current_setting('transaction_read_only'), current_setting('transaction_isolation'),
+    current_setting('statement_timeout'), current_setting('lock_timeout'), current_setting('row_security'),
+    '[' || current_setting('local_preload_libraries') || ']', '[' || current_setting('request.jwt.claims') || ']',
+    current_setting('idle_session_timeout'), current_setting('standard_conforming_strings'),
+    current_setting('transform_null_equals'), current_setting('DateStyle'), current_setting('client_encoding'))";
+
 #[tokio::test]
 async fn defaults_that_a_client_gave_its_login_change_no_session() {
-    let stage = Stage::get();
-    let proxy = Proxy::start(stage).await;
+    let stage = Stage::alone().await;
+    let proxy = Proxy::start(&stage).await;
     let mut attacker = proxy.session(&stage.token("mallory")).await;
     let forged = attacker.value("SELECT current_setting('pgusher.claims')").await;
     attacker.query("SET ROLE NONE").await;
     for poison in [
-        &format!("pgusher.claims = '{forged}'"),
-        r#"request.jwt.claims = '{"sub":"mallory"}'"#,
-        "role = 'none'",
-        "role = 'pgusher_authenticated'",
-        "search_path = 'pg_temp'",
-        "local_preload_libraries = 'nonexistent'",
-        "default_transaction_read_only = on",
-        "default_transaction_isolation = 'serializable'",
-        "statement_timeout = 1",
-        "lock_timeout = 1",
-        "idle_in_transaction_session_timeout = 1",
-        "row_security = off",
+        &format!("SET pgusher.claims = '{forged}'"),
+        r#"SET request.jwt.claims = '{"sub":"mallory"}'"#,
+        "SET role = 'none'",
+        "SET role = 'pgusher_authenticated'",
+        "SET search_path = 'pg_temp'",
+        "SET local_preload_libraries = 'nonexistent'",
+        "SET default_transaction_read_only = on",
+        "SET default_transaction_isolation = 'serializable'",
+        "SET statement_timeout = 1",
+        "SET lock_timeout = 1",
+        "SET idle_in_transaction_session_timeout = 1",
+        "SET idle_session_timeout = 1",
+        "SET row_security = off",
+        "SET standard_conforming_strings = off",
+        "SET client_encoding = 'LATIN1'",
+        "IN DATABASE neondb SET transform_null_equals = on",
+        "IN DATABASE neondb SET DateStyle = 'SQL, DMY'",
     ] {
         // A setting that Postgres does not know may only be given away by a superuser from 15 on.
-        let verdict = state(&mut attacker, &format!("ALTER ROLE CURRENT_USER SET {poison}")).await;
+        let verdict = state(&mut attacker, &format!("ALTER ROLE CURRENT_USER {poison}")).await;
         assert!(verdict == "00000" || verdict == "42501" && poison.contains("claims"), "{poison}: {verdict}");
     }
+    // Her server was opened before, and as long as she has it bob gets another.
+    attacker.query("BEGIN").await;
 
     let mut bob = proxy.session(&stage.token("bob")).await;
-    let settings = "SELECT concat_ws(' ', auth.user_id(), current_user, current_setting('search_path'),
-        current_setting('transaction_read_only'), current_setting('transaction_isolation'),
-        current_setting('statement_timeout'), current_setting('lock_timeout'), current_setting('row_security'),
-        '[' || current_setting('local_preload_libraries') || ']', '[' || current_setting('request.jwt.claims') || ']')";
-    let expected = r#"bob authenticated "$user", public off read committed 0 0 on [] []"#;
+    let expected = r#"bob authenticated "$user", public off read committed 0 0 on [] [] 0 on off ISO, MDY UTF8"#;
     for reset in ["SELECT 1", "RESET ALL", "DISCARD ALL", "RESET ROLE"] {
         bob.query(reset).await;
-        assert_eq!(bob.value(settings).await, expected, "{reset}");
+        assert_eq!(bob.value(SETTINGS).await, expected, "{reset}");
     }
     assert_eq!(bob.value("SELECT count(*) FROM todos").await, "2");
-    stage.superuser().await.batch_execute("ALTER ROLE pgusher_authenticated RESET ALL").await.expect("a cure");
+    let told = proxy.logs("the login had defaults").await;
+    assert!(told.contains("standard_conforming_strings") && told.contains("DateStyle"), "{told}");
+}
+
+#[tokio::test]
+async fn defaults_that_only_a_superuser_can_give_a_login_stay() {
+    let stage = Stage::alone().await;
+    let defaults = "ALTER ROLE pgusher_authenticated SET log_min_messages = 'error'";
+    stage.superuser().await.batch_execute(defaults).await.expect("a superuser may");
+    let proxy = Proxy::start(&stage).await;
+    let mut client = proxy.session(&stage.token("alice")).await;
+    assert_eq!(client.value("SHOW log_min_messages").await, "error");
+    assert!(!proxy.log().iter().any(|line| line.contains("the login had defaults")));
 }
 
 /// Functions with the names of those that session init calls. Each tells what it was called with.

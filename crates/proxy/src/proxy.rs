@@ -141,6 +141,14 @@ fn log_server(event: Event<'_>) {
             }
         }
         Happened::Settled { mode } => info!(database, role, mode, "claims mode \"auto\": the database has decided"),
+        Happened::Forgotten { settings } => {
+            warn!(
+                database,
+                role,
+                settings,
+                "the login had defaults, which any client can give it; they were reset: yours belong into [upstream.settings]"
+            );
+        }
         Happened::Failed(error) => {
             // A string, because the log escapes those: Postgres quotes the database's name, which is the client's to write.
             warn!(database, role, error = error.to_string(), "no server connection");

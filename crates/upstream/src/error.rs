@@ -53,6 +53,14 @@ pub enum Error {
     /// The claims are not what session init carries: a JSON object in ASCII.
     #[error("the claims are not a JSON object in ASCII")]
     Claims,
+    /// The login has defaults that any client can have given it, and keeps them.
+    #[error("the login has defaults that any of its clients can give it ({settings}), and keeps them: {cause}")]
+    Defaults {
+        /// Their names.
+        settings: String,
+        /// Why they could not be taken away.
+        cause: String,
+    },
     /// The database has nothing that could take claims in the way that the configuration asks for.
     #[error(transparent)]
     Means(#[from] MeansError),

@@ -151,6 +151,11 @@ pub enum Happened<'a> {
         /// The name of the mode.
         mode: &'static str,
     },
+    /// Its login had defaults, which any of its clients can have given it. They were taken away.
+    Forgotten {
+        /// Their names.
+        settings: &'a str,
+    },
     /// It could not be opened.
     Failed(&'a Error),
     /// It was told to go, and after a minute without a sign of it it is waited for no longer. If it is there, there may be

@@ -1,6 +1,7 @@
 //! The startup packet to the server. It is built here and never a client's own, because what stands in it becomes
-//! the session's reset values: the role to which `RESET ROLE` and `DISCARD ALL` return, and safe values for all that
-//! somebody who once held the login role may have left behind with `ALTER ROLE … SET`.
+//! the session's reset values: the role to which `RESET ROLE` and `DISCARD ALL` return, and safe values for what would
+//! decide over the login itself, whatever somebody who once held the login role has left behind with `ALTER ROLE … SET`.
+//! All else that was left there is looked for when a server comes into a pool ([`open`](crate::pool)).
 
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
@@ -12,11 +13,12 @@ use crate::parameters::Parameters;
 use crate::session_jwt::{JWK, JWT, SessionKey};
 
 /// What the operator sets where the client says nothing.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     ("search_path", "\"$user\", public"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_isolation", "read committed"),
 ];

@@ -21,7 +21,7 @@ pub(super) const CHECK: Check = Check {
             group: Group::Settings,
             level: Level::Warning,
             what: "a setting is stored for a login",
-            why: "Any client can store it (SET ROLE NONE, ALTER ROLE CURRENT_USER), and it changes the sessions of all others.",
+            why: "Any client can store it (SET ROLE NONE, ALTER ROLE CURRENT_USER), so pgusher takes it from the login when it opens a server; what is meant for sessions belongs into [upstream.settings].",
         },
     ],
 };

@@ -18,15 +18,28 @@ use crate::prepared::Prepared;
 use crate::server::Server;
 use crate::startup::Startup;
 
-/// Whether `DISCARD ALL` leaves nothing of a session behind. It does not reach what lives outside of the database's own
-/// session state: connections of dblink and of foreign servers, and the interpreters of procedural languages, which keep
-/// what they were told for the life of the process even where the language is a trusted one.
-const IS_REUSABLE: &str = "SELECT \
+/// Whether `DISCARD ALL` leaves nothing of a session behind, and what the login has in its defaults.
+///
+/// `DISCARD ALL` does not reach what lives outside of the database's own session state: connections of dblink and of
+/// foreign servers, and the interpreters of procedural languages, which keep what they were told for the life of the
+/// process even where the language is a trusted one.
+///
+/// Whoever is a client can go back to the login and give it defaults (`ALTER ROLE CURRENT_USER SET`), which would be
+/// everybody's. They are looked for in the session, which has them or not, and not where they are stored.
+const LOOK: &str = "SELECT \
     NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'dblink'::pg_catalog.name) \
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper \
         WHERE fdwname OPERATOR(pg_catalog.<>) 'file_fdw'::pg_catalog.name) \
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_language \
-        WHERE lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c,sql,plpgsql}'::pg_catalog.name[]))";
+        WHERE lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c,sql,plpgsql}'::pg_catalog.name[])), \
+    (SELECT pg_catalog.string_agg(name, ', ') FROM pg_catalog.pg_settings \
+        WHERE source OPERATOR(pg_catalog.=) ANY ('{user,database user}'::pg_catalog.text[]) \
+        AND context OPERATOR(pg_catalog.=) ANY ('{user,backend}'::pg_catalog.text[]))";
+
+/// Takes from the login the defaults that it can give itself, and leaves those that only a superuser can.
+const FORGET: &str = "SET ROLE NONE; ALTER ROLE SESSION_USER RESET ALL; \
+    DO $$ BEGIN EXECUTE pg_catalog.format( \
+        'ALTER ROLE SESSION_USER IN DATABASE %I RESET ALL', pg_catalog.current_database()); END $$";
 
 /// Opens a server for a place, and leaves it to the line: whoever is first then takes it. A failure is looked at again
 /// when it is time for another attempt.
@@ -77,7 +90,24 @@ async fn take_over(mut place: Place, parting: Box<Parting>, evicted: Option<Plac
     None
 }
 
+/// Logs in; once more, if the login had defaults, without them.
 async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Failure> {
+    let (mut server, defaults) = enter(common, place, login).await?;
+    let Some(settings) = defaults else { return Ok(server) };
+    let forgotten = Step::Login.within(common.connect.login_timeout, forget(&mut server, &settings)).await;
+    let (server, ()) = server.or_part(forgotten)?;
+    place.database.report(&place.role, Happened::Forgotten { settings: &settings });
+    place.outlast(server.part()).await;
+    let (server, defaults) = enter(common, place, login).await?;
+    let (server, ()) = server.or_part(match defaults {
+        Some(settings) => Err(Error::Defaults { settings, cause: "they came back at once".to_owned() }),
+        None => Ok(()),
+    })?;
+    Ok(server)
+}
+
+/// A server, and the names of the defaults that its login has, if there are any.
+async fn enter(common: &Common, place: &Place, login: &Login) -> Result<(Server, Option<String>), Failure> {
     let startup = Startup {
         database: &place.database.name,
         role: &place.role,
@@ -87,16 +117,24 @@ async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server,
     };
     let mut server = Server::enter(&common.connect, login, &startup).await?;
     server.prepared = Prepared::new(common.config.max_prepared_statements);
-    let asked = Step::Login.within(common.connect.login_timeout, is_reusable(&mut server)).await;
-    let (server, reusable) = server.or_part(asked)?;
-    Ok(Server { reusable, ..server })
+    let looked = Step::Login.within(common.connect.login_timeout, look(&mut server)).await;
+    let (server, (reusable, defaults)) = server.or_part(looked)?;
+    Ok((Server { reusable, ..server }, defaults))
 }
 
-/// Asks the database. One that does not tell is taken for one that keeps something.
-async fn is_reusable(server: &mut Server) -> Result<bool, Error> {
-    match ask(IS_REUSABLE, &mut server.stream, Arc::make_mut(&mut server.parameters)).await {
-        Ok(row) => Ok(matches!(&row[..], [Some(answer)] if answer[..] == *b"t")),
-        Err(Error::Init(_)) => Ok(false),
+/// Asks the database what there is to know of a server before somebody has it.
+async fn look(server: &mut Server) -> Result<(bool, Option<String>), Error> {
+    let row = ask(LOOK, &mut server.stream, Arc::make_mut(&mut server.parameters)).await?;
+    let [Some(reusable), defaults] = &row[..] else {
+        return Err(Error::Protocol("a row of two columns was asked for".to_owned()));
+    };
+    Ok((reusable[..] == *b"t", defaults.as_deref().map(|names| String::from_utf8_lossy(names).into_owned())))
+}
+
+async fn forget(server: &mut Server, settings: &str) -> Result<(), Error> {
+    match ask(FORGET, &mut server.stream, Arc::make_mut(&mut server.parameters)).await {
+        Ok(_) => Ok(()),
+        Err(Error::Init(cause)) => Err(Error::Defaults { settings: settings.to_owned(), cause: cause.to_string() }),
         Err(error) => Err(error),
     }
 }

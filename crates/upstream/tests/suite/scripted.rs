@@ -184,7 +184,7 @@ impl Arrival {
         let welcome = [frame(b'R', &[0; 4]), frame(b'K', &key), ready.clone()].concat();
         self.client.write_all(&welcome).await.expect("the client listens");
         read_frame(&mut self.client, 4096).await.expect("a question");
-        let answer = [frame(b'D', b"\0\x01\0\0\0\x01t"), ready].concat();
+        let answer = [frame(b'D', b"\0\x02\0\0\0\x01t\xff\xff\xff\xff"), ready].concat();
         self.client.write_all(&answer).await.expect("the client listens");
         self.admitted.send(self.client).expect("the test is there");
     }
