@@ -9,6 +9,7 @@ mod cancels;
 mod leftovers;
 mod limits;
 mod pins;
+mod sequences;
 mod settings;
 mod statements;
 mod timeouts;

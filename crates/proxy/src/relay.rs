@@ -56,6 +56,8 @@ pub(crate) struct Relay {
 /// What a client has made of its session.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// A number of its own, which is not 0.
+    id: u64,
     mode: PoolMode,
     pub(crate) remembered: Remembered,
     statements: Statements,
@@ -96,11 +98,14 @@ struct Link {
     down_closed: Option<Option<io::Error>>,
     /// It said something that nobody asked for, and is lent to nobody any more.
     spent: bool,
+    /// The session before was another one of the same identity, and this one has not asked for anything yet.
+    foreign: bool,
 }
 
 impl Session {
-    pub(crate) fn new(mode: PoolMode, remembered: Remembered, statements: Statements) -> Self {
+    pub(crate) fn new(id: u64, mode: PoolMode, remembered: Remembered, statements: Statements) -> Self {
         Self {
+            id,
             mode,
             remembered,
             statements,
@@ -118,13 +123,12 @@ impl Session {
     ///
     /// [`LONGEST_SHARED`]: crate::statements::LONGEST_SHARED
     pub(crate) fn knows(&mut self, name: &str, query: &CStr) {
-        let effects = self.prepared(query.to_bytes());
+        let effects = self.prepared(effect::effects(query.to_bytes()));
         self.statements.knows(name, query, effects);
     }
 
     /// This is prepared: what it will do when it is executed.
-    fn prepared(&mut self, query: &[u8]) -> Effects {
-        let mut effects = effect::effects(query);
+    fn prepared(&mut self, mut effects: Effects) -> Effects {
         self.remembered.pin(effects.pins);
         // A statement with several commands is none.
         effects.changes.truncate(1);
@@ -213,7 +217,9 @@ impl Relay {
             update(&mut self.session.known, &mut lease.parameters, &mut news);
             self.tell(&news);
         }
-        self.link = Some(Link { lease, init, upkeep, up_closed: false, down_closed: None, spent: false });
+        let foreign = !upkeep.is_switching() && lease.session != self.session.id;
+        lease.session = self.session.id;
+        self.link = Some(Link { lease, init, upkeep, up_closed: false, down_closed: None, spent: false, foreign });
     }
 
     /// Ends the work with a server that is idle, which can be lent to somebody else.
@@ -356,7 +362,7 @@ mod tests {
         for (query, keeps_server) in [(c"SELECT 1", false), (c"LISTEN here", true), (c"", false)] {
             let remembered = Remembered::new([7; 32], &Parameters::default());
             let statements = Statements::new(Arc::new(Registry::default()), [7; 32], PoolMode::Transaction);
-            let mut session = Session::new(PoolMode::Transaction, remembered, statements);
+            let mut session = Session::new(1, PoolMode::Transaction, remembered, statements);
             session.knows("s", query);
             assert_eq!(session.keeps_server(), keeps_server, "{query:?}");
         }

@@ -79,6 +79,13 @@ impl Remembered {
         self.settings.iter().map(|setting| &*setting.statement)
     }
 
+    /// The statements among those that set one of these, as things stand in the transaction that may be open.
+    pub(crate) fn statements_for<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a [u8]> {
+        let settings = self.working.as_ref().unwrap_or(&self.settings);
+        let chosen = settings.iter().filter(|setting| names.iter().any(|name| name.as_bytes() == &*setting.name));
+        chosen.map(|setting| &*setting.statement)
+    }
+
     /// Why the client has to keep its server.
     pub(crate) fn pins(&self) -> Pins {
         self.pins

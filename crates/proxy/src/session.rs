@@ -59,7 +59,7 @@ pub(crate) async fn serve(
         }
     };
     debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
-    let visit = Box::new(Visit::new(client, seat, &request, identity, &proxy, Arrival::Login));
+    let visit = Box::new(Visit::new(client, seat, &request, (identity, id), &proxy, Arrival::Login));
     visit.run(&request, &peer, id).await;
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Guest {
 /// Serves a guest, transaction by transaction, to the end.
 pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u64) {
     let Guest { seat, request, identity, statements } = guest;
-    let mut visit = Box::new(Visit::new(client, seat, &request, identity, &proxy, Arrival::Guest(&statements)));
+    let mut visit = Box::new(Visit::new(client, seat, &request, (identity, id), &proxy, Arrival::Guest(&statements)));
     let error = visit.serve(id).await;
     visit.end(&error, true, id).await;
 }
@@ -107,7 +107,7 @@ impl<'a> Visit<'a> {
         client: Stream,
         seat: Seat,
         request: &'a Request,
-        identity: Identity,
+        (identity, id): (Identity, u64),
         proxy: &'a Proxy,
         arrival: Arrival<'a>,
     ) -> Self {
@@ -121,7 +121,7 @@ impl<'a> Visit<'a> {
             Arrival::Guest(known) => (PoolMode::Transaction, digest([&identity[..], b"guest"]), known),
         };
         let statements = Statements::new(proxy.statements.clone(), owner, mode);
-        let mut session = Session::new(mode, remembered, statements);
+        let mut session = Session::new(id, mode, remembered, statements);
         known.iter().for_each(|(name, text)| session.knows(name, text));
         let relay = Relay::new(client, session);
         let registration = match arrival {

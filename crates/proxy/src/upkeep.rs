@@ -16,6 +16,7 @@ use upstream::{DefaultAccess, Flight, Part, SessionInit};
 use wire::owed::{Owed, TxStatus};
 
 use crate::effect::{Change, is_of_claims};
+use crate::remembered::Remembered;
 
 /// What a client's statements left of its claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +46,8 @@ pub(crate) struct Upkeep {
     claims: Claims,
     /// The startup parameters that are no longer set.
     startup: Vec<String>,
+    /// The sequences are those of another session, and the client is about to ask for them.
+    sequences: bool,
     /// Under way is what may change the session, or session init: the next request waits for its answer.
     doubtful: bool,
     /// Under way is session init.
@@ -60,6 +63,7 @@ impl Upkeep {
             switch: if switch_sent { Switch::Sent } else { Switch::Done },
             claims: Claims::Kept,
             startup: Vec::new(),
+            sequences: false,
             doubtful: false,
             initializing: false,
             tentative: None,
@@ -126,6 +130,13 @@ impl Upkeep {
         }
     }
 
+    /// The client's next request must not find the sequences that another session has used.
+    pub(crate) fn forget_sequences(&mut self, init: &SessionInit) {
+        self.sequences = true;
+        // The epoch is one of them.
+        self.lose(Claims::LostWithEpoch, [], init);
+    }
+
     /// A transaction was rolled back, or a part of one.
     pub(crate) fn rolled_back(&mut self, init: &SessionInit) {
         if let Some(part) = self.tentative.take() {
@@ -160,18 +171,31 @@ impl Upkeep {
 
     /// Whether something is to be set again.
     pub(crate) fn has_lost(&self) -> bool {
-        self.claims != Claims::Kept || !self.startup.is_empty()
+        self.claims != Claims::Kept || !self.startup.is_empty() || self.sequences
     }
 
     /// The flight to send now that [one is due](Upkeep::is_due): its frames, and the tags to note as owed.
-    pub(crate) fn flight(&mut self, owed: &Owed, init: &SessionInit, access: DefaultAccess) -> Flight {
+    /// What the client has set since the startup packet goes behind that.
+    pub(crate) fn flight(
+        &mut self,
+        owed: &Owed,
+        init: &SessionInit,
+        remembered: &Remembered,
+        access: DefaultAccess,
+    ) -> Flight {
         // What binds claims to a server is written in a transaction. An open one cannot be made to write, and for the
         // claims alone need not be.
         let access = match (self.claims, owed.status()) {
             (Claims::LostWithEpoch, TxStatus::Idle) => access,
             _ => DefaultAccess::ReadWrite,
         };
-        let part = Part { claims: self.claims != Claims::Kept, startup: std::mem::take(&mut self.startup) };
+        let startup = std::mem::take(&mut self.startup);
+        let part = Part {
+            claims: self.claims != Claims::Kept,
+            settings: remembered.statements_for(&startup).map(Into::into).collect(),
+            startup,
+            sequences: std::mem::take(&mut self.sequences),
+        };
         let flight = init.flight(&part, access);
         self.claims = Claims::Kept;
         self.tentative = Some(part).filter(|_| owed.status() == TxStatus::Open);

@@ -76,6 +76,10 @@ pub struct Part {
     pub claims: bool,
     /// The startup parameters with these names.
     pub startup: Vec<String>,
+    /// The statements by which the client has set some of these since.
+    pub settings: Vec<Box<[u8]>>,
+    /// Before all, what another session has left of its sequences goes.
+    pub sequences: bool,
 }
 
 #[derive(Clone)]
@@ -143,10 +147,17 @@ impl SessionInit {
     pub fn flight(&self, part: &Part, access: DefaultAccess) -> Flight {
         let name = format!("pgusher_{}", hex(&random::<8>()));
         let mut batch = Batch::named(&name);
+        if part.sequences {
+            // A transaction that has looked at anything cannot be made to write any more.
+            for sql in ["BEGIN", "DISCARD SEQUENCES", "COMMIT"] {
+                batch.run(sql.as_bytes(), &[]);
+            }
+        }
         if part.claims {
             batch.claims(self, access);
         }
         batch.startup(self.startup.iter().filter(|(name, _)| part.startup.iter().any(|chosen| chosen == name)));
+        part.settings.iter().for_each(|statement| batch.run(statement, &[]));
         let mut flight = batch.end();
         flight.sync();
         flight

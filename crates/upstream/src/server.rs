@@ -47,6 +47,9 @@ pub struct Server {
     pub parameters: Arc<Vec<(String, String)>>,
     /// What has set up the session that it holds, or was sent to.
     pub init: Option<Arc<SessionInit>>,
+    /// Which of those that have one identity had it last, by a number that they give themselves; 0 is nobody's. Of
+    /// another's sequences it would tell by `currval`.
+    pub session: u64,
     /// The statements that were prepared in that session.
     pub prepared: Prepared,
     /// What cancels a request that runs on this connection.
@@ -186,6 +189,7 @@ impl Plan<'_> {
             stream,
             parameters: Arc::new(session.parameters),
             init: None,
+            session: 0,
             prepared: Prepared::new(usize::MAX),
             cancel: Arc::new(cancel),
             // The least that there is, until it is settled.

@@ -41,11 +41,36 @@ async fn settings_follow_their_client() {
         ("BEGIN; SET LOCAL work_mem = '7MB'; COMMIT", "work_mem", "5MB"),
         ("BEGIN; SAVEPOINT s; SET work_mem = '7MB'; RELEASE s; COMMIT", "work_mem", "7MB"),
         ("SELECT set_config('work_mem', '7MB', true)", "work_mem", "5MB"),
+        ("RESET TimeZone; SET TimeZone = 'Asia/Tokyo'", "TimeZone", "Asia/Tokyo"),
+        ("BEGIN; RESET ALL; SET TimeZone = 'Asia/Tokyo'; COMMIT", "TimeZone", "Asia/Tokyo"),
+        ("BEGIN; SET work_mem = '7MB'; RESET work_mem; COMMIT", "work_mem", "5MB"),
     ] {
         let mut client = crowd.proxy.session_with(&stage.token("alice"), &STARTUP).await;
         run(&mut client, sql).await;
+        assert_eq!(client.value(&format!("SHOW {name}")).await, expected, "{sql}; at once");
         crowd.push(&mut client).await;
         assert_eq!(client.value(&format!("SHOW {name}")).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_that_is_taken_back_leaves_what_was_set_before() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    for taken_back in [
+        &["BEGIN", "RESET TimeZone", "ROLLBACK"][..],
+        &["BEGIN", "RESET ALL", "ROLLBACK"],
+        &["BEGIN; RESET TimeZone; ROLLBACK"],
+        &["BEGIN; SAVEPOINT s; RESET TimeZone; ROLLBACK TO s; COMMIT"],
+        &["RESET TimeZone; SELECT 1 / 0"],
+    ] {
+        let mut client = proxy.session_with(&stage.token("alice"), &STARTUP).await;
+        run(&mut client, "SET TimeZone = 'Asia/Tokyo'").await;
+        for sql in taken_back {
+            client.query(sql).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(client.value("SHOW TimeZone").await, "Asia/Tokyo", "{taken_back:?}");
+        }
     }
 }
 

@@ -42,7 +42,8 @@ impl Relay {
     fn scan_up(&mut self) -> Result<(), Broken> {
         let link = self.link.as_mut().expect("there is a server to relay with");
         if self.up.at_boundary() && link.upkeep.is_due(&self.owed) {
-            let flight = link.upkeep.flight(&self.owed, &link.init, default_access(&link.lease.parameters));
+            let access = default_access(&link.lease.parameters);
+            let flight = link.upkeep.flight(&self.owed, &link.init, &self.session.remembered, access);
             self.send(&flight);
         }
         let Self { up, owed, session, link, .. } = self;

@@ -106,6 +106,7 @@ impl Judge for Up<'_> {
         if verdict == Verdict::Hold {
             return Ok(verdict);
         }
+        self.link.foreign &= !matches!(tag, frontend::QUERY | frontend::EXECUTE | frontend::FUNCTION_CALL);
         self.owed.sent(tag, Answer::Forward);
         match tag {
             frontend::SYNC => {
@@ -164,13 +165,16 @@ impl Up<'_> {
     }
 
     fn query(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Verdict {
+        let effects = (head.len() == header.body as usize).then(|| effect::effects(head));
+        if self.finds_foreign(effects.as_ref()) {
+            return Verdict::Hold;
+        }
         self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
         let turn = self.owed.next_turn();
-        if head.len() < header.body as usize {
+        let Some(effects) = effects else {
             self.session.long = Some(Box::new(Long::new(header, head, head.len(), turn)));
             return Verdict::Forward;
-        }
-        let effects = effect::effects(head);
+        };
         let sole = sole_deallocation(head, &effects);
         self.sent(effects, turn);
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
@@ -188,7 +192,11 @@ impl Up<'_> {
         let (unnamed, content) = (name == 0, &head[name + 1..]);
         let whole = head.len() == header.body as usize;
         let query = content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
-        let effects = whole.then(|| self.session.prepared(query.strip_suffix(b"\0").unwrap_or(query)));
+        let effects = whole.then(|| effect::effects(query.strip_suffix(b"\0").unwrap_or(query)));
+        if self.finds_foreign(effects.as_ref()) {
+            return Ok(Verdict::Hold);
+        }
+        let effects = effects.map(|effects| self.session.prepared(effects));
         let sole = effects.as_ref().filter(|_| unnamed).and_then(|effects| sole_deallocation(query, effects));
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
         let ours = sole.and_then(|name| self.session.statements.deallocate(&name, &mut way));
@@ -207,6 +215,18 @@ impl Up<'_> {
             self.session.long = Some(Box::new(Long { parsed: Some(Some(content.to_vec())), number, ..long }));
         }
         Ok(verdict)
+    }
+
+    /// Whether this asks for what a session has of its sequences, and would be told what another one has. Then it has to
+    /// wait until that is gone.
+    fn finds_foreign(&mut self, effects: Option<&Effects>) -> bool {
+        let begins = self.link.foreign && self.owed.is_settled();
+        let asks = begins && effects.is_some_and(|effects| effects.pins.contains(Cause::Sequence));
+        if asks {
+            self.link.foreign = false;
+            self.link.upkeep.forget_sequences(&self.link.init);
+        }
+        asks
     }
 
     fn complete(&mut self, long: Long) {

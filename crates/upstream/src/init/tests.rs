@@ -6,7 +6,7 @@ use crate::session_jwt::SessionKey;
 use wire::frame::Header;
 
 fn claims_alone() -> Part {
-    Part { claims: true, startup: Vec::new() }
+    Part { claims: true, ..Part::default() }
 }
 
 fn primary(means: &Means) -> Backend<'_> {

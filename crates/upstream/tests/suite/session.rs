@@ -92,7 +92,7 @@ async fn a_reset_clears_the_claims_and_the_same_flight_sets_them_again() {
         assert_eq!(value(&mut server, READ_CLAIMS).await, "", "{reset}");
 
         let flight =
-            server.init.as_ref().unwrap().flight(&Part { claims: true, startup: Vec::new() }, DefaultAccess::ReadWrite);
+            server.init.as_ref().unwrap().flight(&Part { claims: true, ..Part::default() }, DefaultAccess::ReadWrite);
         send(&mut server, &flight.bytes).await.unwrap();
         assert_eq!(value(&mut server, READ_CLAIMS).await, CLAIMS, "{reset}");
     }
@@ -135,7 +135,7 @@ async fn signed_claims_name_the_user_again_after_every_reset() {
     for reset in ["", "RESET ALL", "DISCARD ALL", "DISCARD SEQUENCES"] {
         query(&mut server, reset).await.unwrap();
         let flight =
-            server.init.as_ref().unwrap().flight(&Part { claims: true, startup: Vec::new() }, DefaultAccess::ReadWrite);
+            server.init.as_ref().unwrap().flight(&Part { claims: true, ..Part::default() }, DefaultAccess::ReadWrite);
         send(&mut server, &flight.bytes).await.unwrap();
         assert_eq!(value(&mut server, "SELECT auth.user_id()").await, "alice", "{reset}");
     }

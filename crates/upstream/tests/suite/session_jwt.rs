@@ -46,7 +46,7 @@ async fn switch(server: &mut Server, subject: Option<&str>) {
 
 /// What session init does after a client has reset its claims.
 async fn init_again(server: &mut Server) -> Result<Vec<String>, String> {
-    let part = Part { claims: true, startup: Vec::new() };
+    let part = Part { claims: true, ..Part::default() };
     let flight = server.init.as_ref().unwrap().flight(&part, DefaultAccess::ReadWrite);
     send(server, &flight.bytes).await
 }

@@ -1,0 +1,83 @@
+//! What a session has of its sequences (`currval`, `lastval`) is its own, also among sessions of one identity, which else
+//! leave their servers to each other as they are.
+
+use pgusher_tests::request::{extended, sync};
+use pgusher_tests::{Message, Proxy, Raw, Stage};
+
+use super::{pool_of, run};
+
+/// A proxy with one server, and a database with a sequence.
+async fn numbers() -> (Proxy, String) {
+    let stage = Stage::get();
+    let (database, superuser) = stage.database().await;
+    let sql =
+        "CREATE TABLE numbers (number serial, by text); GRANT ALL ON numbers, numbers_number_seq TO authenticated";
+    superuser.batch_execute(sql).await.expect("a table");
+    (pool_of(1).await, database)
+}
+
+async fn alice(proxy: &Proxy, database: &str, more: &[(&str, &str)]) -> Raw {
+    let parameters = [&[("database", database)], more].concat();
+    proxy.session_with(&Stage::get().token("alice"), &parameters).await
+}
+
+fn error(answer: &[Message]) -> Option<String> {
+    answer.iter().find(|message| message.tag == b'E').map(Message::sqlstate)
+}
+
+const INSERT: &str = "INSERT INTO numbers (by) VALUES (pg_backend_pid()::text)";
+
+#[tokio::test]
+async fn another_sessions_number_is_told_to_nobody() {
+    let (proxy, database) = numbers().await;
+    for (index, look) in [
+        "SELECT lastval()",
+        "SELECT currval('numbers_number_seq')",
+        "SELECT currval(pg_get_serial_sequence('numbers', 'number'))",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for startup in [&[][..], &[("default_transaction_read_only", "on")]] {
+            let (mut one, mut other) =
+                (alice(&proxy, &database, startup).await, alice(&proxy, &database, startup).await);
+            let backend = one.backend().await;
+            for client in [&mut one, &mut other] {
+                run(client, &format!("BEGIN READ WRITE; {INSERT}; COMMIT")).await;
+                assert_eq!(client.backend().await, backend);
+            }
+            // Another's is none, as where the session has used no sequence.
+            let answer = match index {
+                0 => one.query(look).await,
+                _ => one.answers(&[extended(look), sync()].concat(), 1).await.remove(0),
+            };
+            assert_eq!(error(&answer).as_deref(), Some("55000"), "{look}: {answer:?}");
+            assert_eq!(one.value("SELECT auth.user_id()").await, "alice", "{look}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ones_own_number_is_told_as_long_as_nobody_else_had_the_server() {
+    let (proxy, database) = numbers().await;
+    let mut client = alice(&proxy, &database, &[]).await;
+    let number = Message::values(&run(&mut client, &format!("{INSERT} RETURNING number")).await).remove(0);
+    assert_eq!(client.value("SELECT lastval()").await, number);
+    // And from then on it keeps the server.
+    run(&mut client, INSERT).await;
+    assert_ne!(client.value("SELECT lastval()").await, number);
+}
+
+#[tokio::test]
+async fn a_number_that_is_drawn_and_asked_for_at_once_is_told() {
+    let (proxy, database) = numbers().await;
+    let (mut one, mut other) = (alice(&proxy, &database, &[]).await, alice(&proxy, &database, &[]).await);
+    run(&mut other, INSERT).await;
+    let mine = Message::values(&run(&mut one, &format!("{INSERT} RETURNING number; SELECT lastval()")).await);
+    assert_eq!(mine[0], mine[1]);
+    drop(one);
+    let mut one = alice(&proxy, &database, &[]).await;
+    run(&mut other, "SELECT 1").await;
+    run(&mut one, &format!("BEGIN; {INSERT}")).await;
+    assert!(one.value("SELECT lastval()").await > mine[1]);
+}
