@@ -11,21 +11,29 @@ mod fuzz;
 mod glance;
 mod kept;
 mod lexer;
+mod piece;
 mod pins;
 mod reader;
+mod release;
 mod word;
 
-pub(crate) use change::is_of_claims;
+pub(crate) use change::{is_of_claims, mentions_temporary};
 pub use fuzz::fuzz_effects;
 pub(crate) use pins::{Cause, Counts, Pins};
 pub(crate) use reader::Reader;
+
+/// The longest text that is kept, or read as a whole.
+const MOST_KEPT: usize = 4096;
 
 /// What a text does to its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
     /// Why the server must stay with the client once the text ran.
     pub(crate) pins: Pins,
-    /// One for each statement whose command tag begins with SET, RESET, DISCARD or DEALLOCATE, in their order.
+    /// What no longer is a reason once the text ran.
+    pub(crate) releases: Pins,
+    /// One for each statement whose command tag begins with SET, RESET, DISCARD or DEALLOCATE, in their order. Or
+    /// what a SELECT sets, if there is nothing else.
     pub(crate) changes: Vec<Change>,
 }
 
@@ -37,6 +45,13 @@ pub(crate) enum Change {
         /// Which, in lower case, however the statement spells it: `SET TIME ZONE` sets `timezone`.
         name: Box<[u8]>,
         /// The statement alone, as written.
+        statement: Box<[u8]>,
+    },
+    /// The same, by a SELECT of `set_config`.
+    Call {
+        /// Which.
+        name: Box<[u8]>,
+        /// The statement.
         statement: Box<[u8]>,
     },
     /// A setting goes back to what the session began with.
@@ -60,7 +75,17 @@ pub(crate) fn effects(text: &[u8]) -> Effects {
     }
     let mut reader = Reader::default();
     reader.read(text);
-    reader.finish()
+    let mut effects = reader.finish();
+    if text.len() > MOST_KEPT {
+        return effects;
+    }
+    if effects.pins == Cause::SetConfig.into()
+        && effects.changes.is_empty()
+        && let Some(call) = change::read_call(text)
+    {
+        effects = Effects { changes: vec![call], ..Effects::default() };
+    }
+    Effects { releases: release::read(text), ..effects }
 }
 
 /// Whether the text is of a kind that Postgres plans, so that it holds on to its result (`stmt_requires_parse_analysis`

@@ -10,7 +10,7 @@ use upstream::{Holds, Parameters, Tenant};
 use wire::owed::TxStatus;
 
 use crate::digest::{Digest, digest};
-use crate::effect::{Cause, Change, Counts, Effects, Pins};
+use crate::effect::{Cause, Change, Counts, Effects, Pins, mentions_temporary};
 
 /// What is kept for one client. More pins it.
 const MOST_SETTINGS: usize = 64;
@@ -32,6 +32,12 @@ pub(crate) struct Remembered {
     expected: VecDeque<(u64, Change)>,
     tenant: Tenant,
     pins: Pins,
+    /// Those of the startup packet, to which every reset goes back.
+    lasting: Pins,
+    /// What was sent and gives up some of them, in which turn.
+    releasing: Vec<(u64, Pins)>,
+    /// What is given up if the transaction commits that is open.
+    released: Pins,
     /// How often there was each reason in this session, for the log.
     counts: Counts,
 }
@@ -55,12 +61,19 @@ impl Remembered {
             expected: VecDeque::new(),
             tenant: Tenant { identity, state },
             pins: Pins::NONE,
+            lasting: Pins::NONE,
+            releasing: Vec::new(),
+            released: Pins::NONE,
             counts: Counts::default(),
         };
-        // Where backslashes mean something in every string, texts are read wrongly.
-        if startup.get("standard_conforming_strings").is_some() {
-            new.pin(Cause::Setting.into());
+        // Where backslashes mean something in every string, texts are read wrongly. By the other an idle server would end.
+        if ["standard_conforming_strings", "idle_session_timeout"].iter().any(|name| startup.get(name).is_some()) {
+            new.lasting.add(Cause::Setting);
         }
+        if startup.get("search_path").is_some_and(|path| mentions_temporary(path.as_bytes())) {
+            new.lasting.add(Cause::Temporary);
+        }
+        new.pin(new.lasting);
         new
     }
 
@@ -102,22 +115,29 @@ impl Remembered {
         }
         self.pins = self.pins.union(pins);
         self.counts.add(pins);
+        // What gives up the same was sent before.
+        self.released = self.released.without(pins);
+        self.releasing.iter_mut().for_each(|(_, released)| *released = released.without(pins));
     }
 
     /// What was sent to the server in this turn and changes settings, in the order in which its command tags will come.
     pub(crate) fn sent(&mut self, effects: Effects, turn: u64) {
         self.pin(effects.pins);
         // Most often there are none.
+        if !effects.releases.is_empty() {
+            self.releasing.push((turn, effects.releases));
+        }
         if !effects.changes.is_empty() {
             self.expected.extend(effects.changes.into_iter().map(|change| (turn, change)));
         }
     }
 
-    /// A command completed. Returns what it changed, if that is known.
+    /// A command completed. Returns what it changed, if that is known. Of a SELECT it is told if one is
+    /// [awaited](Self::awaits_call).
     pub(crate) fn completed(&mut self, tag: &[u8]) -> Option<Change> {
         let begins = |word: &[u8]| tag.starts_with(word);
         match tag.first() {
-            Some(b'S') if begins(b"SET") => self.changed(tag),
+            Some(b'S') if begins(b"SET") || begins(b"SELECT") => self.changed(tag),
             Some(b'R') if begins(b"RESET") => self.changed(tag),
             Some(b'D') if begins(b"DISCARD") || begins(b"DEALLOCATE") => self.changed(tag),
             Some(b'C') if begins(b"COMMIT\0") => self.commit(),
@@ -134,15 +154,34 @@ impl Remembered {
         }
     }
 
+    /// Whether a SELECT of this turn may be what makes the next change.
+    pub(crate) fn awaits_call(&self, turn: impl FnOnce() -> u64) -> bool {
+        matches!(self.expected.front(), Some((own, Change::Call { .. })) if *own == turn())
+    }
+
     /// A request of this turn failed, and with it what is behind it in the same turn.
     pub(crate) fn failed(&mut self, failed: u64) {
         self.expected.retain(|(turn, _)| *turn > failed);
+        self.releasing.retain(|(turn, _)| *turn > failed);
         // Outside of a transaction it takes back what was done since the last commit. Inside, its end will tell.
         self.rolled_back();
     }
 
-    /// The server is ready for the next request.
-    pub(crate) fn ready(&mut self, status: TxStatus) {
+    /// The server is ready for the next request, and has done with this turn.
+    pub(crate) fn ready(&mut self, status: TxStatus, done: u64) {
+        if self.expected.front().is_some_and(|(turn, _)| *turn <= done) {
+            // The text was taken for something else than it is.
+            self.expected.retain(|(turn, _)| *turn > done);
+            self.pin(Cause::Setting.into());
+        }
+        let Self { releasing, released, .. } = self;
+        releasing.retain(|(turn, releases)| {
+            let over = *turn <= done;
+            if over {
+                *released = released.union(*releases);
+            }
+            !over
+        });
         if status == TxStatus::Idle {
             self.commit();
         }
@@ -154,12 +193,13 @@ impl Remembered {
             Some(Change::Nothing | Change::DiscardPart | Change::Deallocate(_)) => {}
             Some(Change::DiscardAll) => {
                 (self.settings, self.working) = (Vec::new(), None);
-                self.pins = Pins::NONE;
                 self.settle();
             }
             Some(Change::ResetAll) => self.working = Some(Vec::new()),
             Some(Change::Reset { name }) => self.work(name, None),
-            Some(Change::Set { name, statement }) => self.work(name, Some(statement)),
+            Some(Change::Set { name, statement } | Change::Call { name, statement }) => {
+                self.work(name, Some(statement))
+            }
             // A statement that was not understood when it was sent.
             None => self.pin(Cause::Setting.into()),
         }
@@ -183,6 +223,8 @@ impl Remembered {
 
     fn commit(&mut self) -> Option<Change> {
         self.savepoints = false;
+        self.pins = self.pins.without(self.released).union(self.lasting);
+        self.released = Pins::NONE;
         if let Some(settings) = self.working.take() {
             self.settings = settings;
             self.settle();
@@ -192,6 +234,7 @@ impl Remembered {
 
     /// What was set is not, all of it or what came behind a savepoint.
     fn rolled_back(&mut self) -> Option<Change> {
+        self.released = Pins::NONE;
         if self.working.take().is_some() && self.savepoints {
             self.pin(Cause::Setting.into());
         }
@@ -220,6 +263,7 @@ impl Remembered {
 fn fits(change: &Change, tag: &[u8]) -> bool {
     match change {
         Change::Set { .. } => tag.starts_with(b"SET\0"),
+        Change::Call { .. } => tag.starts_with(b"SELECT 1\0"),
         Change::Reset { .. } => tag.starts_with(b"SET\0") || tag.starts_with(b"RESET"),
         Change::ResetAll => tag.starts_with(b"RESET"),
         Change::DiscardAll => tag.starts_with(b"DISCARD ALL"),

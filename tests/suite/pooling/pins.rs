@@ -1,5 +1,6 @@
 //! What cannot be taken along keeps its server with its client, until DISCARD ALL or the end.
 
+use pgusher_tests::request::{extended, sync};
 use pgusher_tests::{Message, Stage};
 
 use super::{Crowd, pool_of, run};
@@ -22,7 +23,7 @@ async fn what_a_session_has_made_is_there_in_its_next_transaction() {
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 8", "FETCH c", "8", "cursor with hold"),
         ("SELECT pg_advisory_lock(42)", advisory, "1", "advisory lock"),
         ("SELECT pg_try_advisory_lock_shared(4, 2)", advisory, "1", "advisory lock"),
-        ("SELECT set_config('work_mem', '3MB', false)", "SHOW work_mem", "3MB", "set_config"),
+        ("SELECT set_config('work_mem', '3MB', 1 = 2)", "SHOW work_mem", "3MB", "set_config"),
         ("SELECT nextval('numbers') * 0", "SELECT currval('numbers') > 0", "t", "sequence"),
         ("SELECT setseed(0.5)", "SELECT 1", "1", "random seed"),
         ("SET seed = 0.5", "SELECT 1", "1", "random seed"),
@@ -53,12 +54,58 @@ async fn what_a_session_has_made_is_there_in_its_next_transaction() {
     crowd.push(&mut client).await;
 }
 
+/// As the pools of drivers do it between two users.
+#[tokio::test]
+async fn who_gives_up_all_of_a_kind_keeps_no_server_for_it() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let reset = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;";
+    for (made, given_up) in [
+        ("LISTEN doors", "UNLISTEN *"),
+        ("PREPARE p AS SELECT 7", "DEALLOCATE ALL"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 8", "CLOSE ALL"),
+        ("SELECT pg_advisory_lock(44)", "SELECT pg_advisory_unlock_all()"),
+        ("SELECT set_config('work_mem', '3MB', 1 = 2)", "RESET ALL"),
+        ("LISTEN doors; SELECT pg_advisory_lock(44); SELECT set_config('work_mem', '3MB', 1 = 2)", reset),
+    ] {
+        for other in &mut crowd.others {
+            run(other, "ROLLBACK").await;
+        }
+        let mut client = crowd.proxy.session(&stage.token("alice")).await;
+        for sql in [made, "BEGIN", given_up, "ROLLBACK"] {
+            run(&mut client, sql).await;
+        }
+        let backend = client.backend().await;
+        for other in &mut crowd.others {
+            assert_ne!(other.backend().await, backend, "{made}");
+        }
+        // Not before it is given up for good.
+        assert_eq!(client.backend().await, backend, "{made}");
+        run(&mut client, given_up).await;
+        crowd.push(&mut client).await;
+        assert_eq!(client.value("SHOW work_mem").await, "4MB", "{made}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_behind_discard_all_in_one_batch_keeps_its_server() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let mut client = crowd.proxy.session(&stage.token("alice")).await;
+    let batch = [extended("DISCARD ALL"), extended("SELECT pg_advisory_lock(45)"), sync()].concat();
+    client.answers(&batch, 1).await;
+    for other in &mut crowd.others {
+        run(other, "SELECT 1").await;
+    }
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    assert_eq!(client.value(held).await, "1");
+}
+
 #[tokio::test]
 async fn what_ends_with_its_transaction_keeps_no_server() {
     let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
     let mut client = crowd.proxy.session(&stage.token("alice")).await;
     for sql in [
         "SELECT set_config('work_mem', '3MB', true)",
+        "SELECT set_config('work_mem', '3MB', false)",
         "BEGIN; SET LOCAL work_mem = '3MB'; COMMIT",
         "BEGIN; SET TRANSACTION READ ONLY; COMMIT",
         "SELECT pg_advisory_xact_lock(43)",

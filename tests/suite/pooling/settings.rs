@@ -41,6 +41,8 @@ async fn settings_follow_their_client() {
         ("BEGIN; SET LOCAL work_mem = '7MB'; COMMIT", "work_mem", "5MB"),
         ("BEGIN; SAVEPOINT s; SET work_mem = '7MB'; RELEASE s; COMMIT", "work_mem", "7MB"),
         ("SELECT set_config('work_mem', '7MB', true)", "work_mem", "5MB"),
+        ("SELECT set_config('work_mem', '7MB', false)", "work_mem", "7MB"),
+        ("select pg_catalog.set_config('TimeZone', 'Asia/Tokyo', FALSE);", "TimeZone", "Asia/Tokyo"),
         ("RESET TimeZone; SET TimeZone = 'Asia/Tokyo'", "TimeZone", "Asia/Tokyo"),
         ("BEGIN; RESET ALL; SET TimeZone = 'Asia/Tokyo'; COMMIT", "TimeZone", "Asia/Tokyo"),
         ("BEGIN; SET work_mem = '7MB'; RESET work_mem; COMMIT", "work_mem", "5MB"),

@@ -1,11 +1,8 @@
 //! The statements that change settings or forget what was prepared: `VariableSetStmt`, `VariableResetStmt`,
 //! `DiscardStmt` and `DeallocateStmt` of Postgres's grammar, and `SET CONSTRAINTS`, whose tag begins like theirs.
 
-use super::lexer::{Lexer, MOST_NAME, Token};
+use super::piece::{Piece, pieces};
 use super::{Cause, Change, Pins};
-
-/// As many tokens as any form needs to be told; a list of values may go on.
-const MOST: usize = 24;
 
 /// Names of which the statement must never reach another identity, and that only the proxy sets.
 const CLAIMS: [&[u8]; 3] = [b"pgusher.", b"request.", b"pg_session_jwt."];
@@ -13,35 +10,6 @@ const CLAIMS: [&[u8]; 3] = [b"pgusher.", b"request.", b"pg_session_jwt."];
 /// Whether a setting is one of those.
 pub(crate) fn is_of_claims(name: &[u8]) -> bool {
     CLAIMS.iter().any(|claims| name.starts_with(claims))
-}
-
-/// A token of a short statement.
-#[derive(Debug)]
-enum Piece {
-    /// In lower case.
-    Word(Vec<u8>),
-    Name(Vec<u8>),
-    /// Its beginning.
-    Text(Vec<u8>),
-    Mark(u8),
-}
-
-impl Piece {
-    fn is(&self, word: &str) -> bool {
-        matches!(self, Self::Word(own) if own == word.as_bytes())
-    }
-
-    fn is_mark(&self, byte: u8) -> bool {
-        matches!(self, Self::Mark(own) if *own == byte)
-    }
-
-    /// As a name, in the case that names have: unless quoted the lower.
-    fn name(&self) -> Option<&[u8]> {
-        match self {
-            Self::Word(name) | Self::Name(name) if name.len() < MOST_NAME => Some(name),
-            _ => None,
-        }
-    }
 }
 
 /// Reads one such statement, or the beginning of one that is longer than what is kept of it.
@@ -56,15 +24,37 @@ pub(super) fn read(text: &[u8], is_whole: bool) -> (Change, Pins) {
     };
     match found {
         Some(Found::Set(_)) if !is_whole => (Change::Nothing, Cause::Setting.into()),
-        Some(Found::Set(name)) => {
-            let temporary = name == b"search_path" && mentions_temporary(text);
-            let pins = if temporary { Cause::Temporary.into() } else { Pins::NONE };
-            (Change::Set { name: name.into(), statement: text.into() }, pins)
-        }
-        Some(Found::Change(change)) => (change, Pins::NONE),
+        Some(Found::Set(name)) => (Change::Set { name: name.into(), statement: text.into() }, pins_of_path(text)),
+        Some(Found::Change(change)) => (change, pins_of_path(text)),
         Some(Found::Pin(cause)) => (Change::Nothing, cause.into()),
         None => (Change::Nothing, Cause::Unclear.into()),
     }
+}
+
+/// Reads a text that is a call of `set_config` for the session and nothing else, which drivers like better than SET.
+pub(super) fn read_call(text: &[u8]) -> Option<Change> {
+    // A Query's has a zero byte behind it.
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    let pieces = pieces(text);
+    let call = match &pieces[..] {
+        [select, schema, dot, call @ ..] if select.is("select") && schema.is("pg_catalog") && dot.is_mark(b'.') => call,
+        [select, call @ ..] if select.is("select") => call,
+        _ => return None,
+    };
+    let [function, open, Piece::Text(name), comma, Piece::Text(_), second, local, close, end @ ..] = call else {
+        return None;
+    };
+    let marks = [(open, b'('), (comma, b','), (second, b','), (close, b')')];
+    let is_call = function.is("set_config") && marks.iter().all(|(piece, mark)| piece.is_mark(*mark));
+    let is_whole = matches!(end, []) || matches!(end, [end] if end.is_mark(b';'));
+    let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte));
+    if !(is_call && local.is("false") && is_whole && is_name) {
+        return None;
+    }
+    let name = todays(name.to_ascii_lowercase());
+    // What a SET of it would pin is pinned as the call that it is.
+    let pins = special(&name).is_some() || name == b"standard_conforming_strings" || !pins_of_path(text).is_empty();
+    (!pins).then(|| Change::Call { name: name.into(), statement: text.into() })
 }
 
 #[derive(Debug)]
@@ -220,12 +210,16 @@ fn setting(pieces: &[Piece]) -> Option<(Vec<u8>, &[Piece])> {
         name.extend(next.name()?.to_ascii_lowercase());
         rest = behind;
     }
+    Some((todays(name), rest))
+}
+
+/// Some settings have a name from before.
+fn todays(name: Vec<u8>) -> Vec<u8> {
     match &name[..] {
-        b"sort_mem" => name = b"work_mem".into(),
-        b"vacuum_mem" => name = b"maintenance_work_mem".into(),
-        _ => {}
+        b"sort_mem" => b"work_mem".into(),
+        b"vacuum_mem" => b"maintenance_work_mem".into(),
+        _ => name,
     }
-    Some((name, rest))
 }
 
 /// What setting or resetting comes to, for the names that are no settings to replay.
@@ -233,6 +227,8 @@ fn special(name: &[u8]) -> Option<Found> {
     match name {
         b"role" | b"session_authorization" => Some(Found::Pin(Cause::Role)),
         b"seed" => Some(Found::Pin(Cause::Seed)),
+        // An idle server would end by it, and take the next client's first request along.
+        b"idle_session_timeout" => Some(Found::Pin(Cause::Setting)),
         // These last as long as the transaction.
         b"transaction_isolation" | b"transaction_read_only" | b"transaction_deferrable" => NOTHING,
         _ if is_of_claims(name) => Some(Found::Pin(Cause::Claims)),
@@ -240,28 +236,11 @@ fn special(name: &[u8]) -> Option<Found> {
     }
 }
 
-fn mentions_temporary(text: &[u8]) -> bool {
-    text.windows(b"pg_temp".len()).any(|window| window.eq_ignore_ascii_case(b"pg_temp"))
+/// Where the temporary schema is on the path, whatever is made may be temporary.
+fn pins_of_path(text: &[u8]) -> Pins {
+    if mentions_temporary(text) { Cause::Temporary.into() } else { Pins::NONE }
 }
 
-fn pieces(text: &[u8]) -> Vec<Piece> {
-    let mut lexer = Lexer::default();
-    let mut pieces = Vec::with_capacity(8);
-    let mut at = 0;
-    while pieces.len() < MOST {
-        let Some(token) = lexer.next(text, &mut at).or_else(|| lexer.last()) else { break };
-        match token {
-            Token::Word(span) => pieces.push(Piece::Word(lexer.bytes(span, text).to_ascii_lowercase())),
-            Token::Name(span) => pieces.push(Piece::Name(lexer.bytes(span, text).to_vec())),
-            Token::TextBegins(_) => pieces.push(Piece::Text(Vec::new())),
-            Token::Text(span) => {
-                if let Some(Piece::Text(content)) = pieces.last_mut() {
-                    content.extend(lexer.bytes(span, text));
-                }
-            }
-            Token::Numbered | Token::TextEnds => {}
-            Token::Mark(byte) => pieces.push(Piece::Mark(byte)),
-        }
-    }
-    pieces
+pub(crate) fn mentions_temporary(text: &[u8]) -> bool {
+    text.windows(b"pg_temp".len()).any(|window| window.eq_ignore_ascii_case(b"pg_temp"))
 }

@@ -1,9 +1,6 @@
 //! The text of a statement that is read when it is complete.
 
-use super::{Change, Pins, change};
-
-/// How much is kept of it. What is longer is not remembered.
-const MOST: usize = 4096;
+use super::{Change, MOST_KEPT as MOST, Pins, change};
 
 /// The statement so far.
 #[derive(Debug, Default)]

@@ -76,6 +76,7 @@ pub(crate) struct Pins(u16);
 
 impl Pins {
     pub(crate) const NONE: Self = Self(0);
+    pub(crate) const ALL: Self = Self(u16::MAX);
 
     pub(crate) fn is_empty(self) -> bool {
         self == Self::NONE
@@ -88,6 +89,11 @@ impl Pins {
     #[must_use]
     pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub(crate) fn add(&mut self, cause: Cause) {

@@ -6,6 +6,7 @@ mod changes;
 mod glance;
 mod parts;
 mod pinning;
+mod releases;
 
 /// The causes' names, with commas between them.
 fn pins(text: &str) -> String {
@@ -17,6 +18,7 @@ fn changes(text: &str) -> Vec<String> {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let words = |change: &Change| match change {
         Change::Set { name, statement } => format!("set {}: {}", lossy(name), lossy(statement)),
+        Change::Call { name, statement } => format!("call {}: {}", lossy(name), lossy(statement)),
         Change::Reset { name } => format!("reset {}", lossy(name)),
         Change::ResetAll => "reset all".into(),
         Change::DiscardAll => "discard all".into(),

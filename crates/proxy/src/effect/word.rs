@@ -11,6 +11,7 @@ pub(super) enum Word {
     Alter,
     As,
     Begin,
+    Close,
     Create,
     Deallocate,
     Declare,
@@ -44,10 +45,12 @@ pub(super) enum Word {
     Then,
     Transaction,
     True,
+    Unlisten,
     Update,
     With,
     // Names.
     AdvisoryLock,
+    AdvisoryUnlock,
     DblinkConnect,
     PgSettings,
     PgTemp,
@@ -57,10 +60,11 @@ pub(super) enum Word {
 }
 
 /// Sorted by the first letter.
-const WORDS: [(&str, Word); 53] = [
+const WORDS: [(&str, Word); 56] = [
     ("alter", Word::Alter),
     ("as", Word::As),
     ("begin", Word::Begin),
+    ("close", Word::Close),
     ("concat", Word::Format),
     ("create", Word::Create),
     ("currval", Word::Sequence),
@@ -89,6 +93,7 @@ const WORDS: [(&str, Word); 53] = [
     ("nextval", Word::Sequence),
     ("pg_advisory_lock", Word::AdvisoryLock),
     ("pg_advisory_lock_shared", Word::AdvisoryLock),
+    ("pg_advisory_unlock_all", Word::AdvisoryUnlock),
     ("pg_settings", Word::PgSettings),
     ("pg_temp", Word::PgTemp),
     ("pg_try_advisory_lock", Word::AdvisoryLock),
@@ -109,6 +114,7 @@ const WORDS: [(&str, Word); 53] = [
     ("then", Word::Then),
     ("transaction", Word::Transaction),
     ("true", Word::True),
+    ("unlisten", Word::Unlisten),
     ("update", Word::Update),
     ("with", Word::With),
 ];

@@ -253,7 +253,7 @@ impl Up<'_> {
     /// A portal is bound to a statement that has these effects.
     fn bound(&mut self, head: &[u8], effects: Effects) {
         let (Session { bound, remembered, .. }, portal) = (&mut *self.session, portal(head));
-        if !effects.changes.is_empty() {
+        if !effects.changes.is_empty() || !effects.releases.is_empty() {
             bound.insert(portal.into(), effects);
         } else if !bound.is_empty() {
             bound.remove(portal);

@@ -13,12 +13,13 @@ fn play(remembered: &mut Remembered, trace: &[&str]) {
                 remembered.sent(effects(text.as_bytes()), sent);
                 sent += 1;
             }
+            ("<", tag) if tag.starts_with("SELECT") && !remembered.awaits_call(|| answered) => {}
             ("<", tag) => {
                 remembered.completed(format!("{tag}\0").as_bytes());
             }
             ("!", _) => remembered.failed(answered),
             (status, _) => {
-                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap());
+                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap(), answered);
                 answered += 1;
             }
         }
@@ -146,6 +147,62 @@ fn what_was_not_understood_pins_until_all_is_discarded() {
         play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
         assert!(remembered.pins().is_empty() && remembered.counts().to_string().ends_with(" 1"));
     }
+}
+
+#[test]
+fn a_reason_that_is_given_up_counts_until_that_is_committed() {
+    let listening = [">LISTEN a", "<LISTEN", "I"];
+    let pinned = |rest: &[&str]| !after(&[&listening[..], rest].concat()).pins().is_empty();
+    assert!(!pinned(&[">UNLISTEN *", "<UNLISTEN", "I"]));
+    assert!(pinned(&[">UNLISTEN *"]));
+    assert!(pinned(&[">UNLISTEN *", "!", "I"]));
+    assert!(pinned(&[">SELECT pg_advisory_unlock_all()", "<SELECT 1", "I"]));
+    assert!(pinned(&["<BEGIN", "T", ">UNLISTEN *", "<UNLISTEN", "T"]));
+    assert!(pinned(&["<BEGIN", "T", ">UNLISTEN *", "<UNLISTEN", "T", "<ROLLBACK", "I"]));
+    assert!(!pinned(&["<BEGIN", "T", ">UNLISTEN *", "<UNLISTEN", "T", "<COMMIT", "I"]));
+}
+
+#[test]
+fn what_is_sent_behind_what_gives_up_its_reason_pins() {
+    let mut remembered = after(&[]);
+    for again in ["UNLISTEN *", "DISCARD ALL"] {
+        let both = effects(again.as_bytes());
+        remembered.sent(both, 0);
+        remembered.sent(effects(b"LISTEN a"), 0);
+        remembered.completed(format!("{again}\0").as_bytes());
+        remembered.completed(b"LISTEN\0");
+        remembered.ready(TxStatus::Idle, 0);
+        assert!(remembered.pins().contains(Cause::Listen), "{again}");
+    }
+    play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
+    assert!(remembered.pins().is_empty());
+}
+
+#[test]
+fn reasons_of_the_startup_packet_stay() {
+    for startup in [("standard_conforming_strings", "on"), ("search_path", "pg_temp"), ("idle_session_timeout", "1s")] {
+        let mut remembered = Remembered::new([7; 32], &Parameters::parse([startup]).unwrap());
+        play(&mut remembered, &[">LISTEN a", "<LISTEN", "I", ">DISCARD ALL", "<DISCARD ALL", "I"]);
+        assert!(!remembered.pins().is_empty() && !remembered.pins().contains(Cause::Listen), "{startup:?}");
+    }
+}
+
+#[test]
+fn a_call_is_remembered_as_a_set_is() {
+    let call = "SELECT set_config('a.b', '1', false)";
+    let sent = format!(">{call}");
+    assert_eq!(statements(&after(&[&sent, "<SELECT 1", "I"])), [call]);
+    assert_eq!(statements(&after(&["<BEGIN", "T", &sent, "<SELECT 1", "T", "<ROLLBACK", "I"])), [""; 0]);
+    assert_eq!(statements(&after(&[&sent, "!", "I"])), [""; 0]);
+    // What completes before it is another one's.
+    assert_eq!(statements(&after(&[">SELECT 1", &sent, "<SELECT 1", "I", "!", "I"])), [""; 0]);
+}
+
+#[test]
+fn what_never_completes_is_taken_for_nothing_else_and_pins() {
+    let remembered = after(&[">SET a.b = 1", "<SELECT 1", "I", ">SET c.d = 1", "<SET", "I"]);
+    assert_eq!(statements(&remembered), ["SET c.d = 1"]);
+    assert!(!remembered.pins().is_empty());
 }
 
 #[test]

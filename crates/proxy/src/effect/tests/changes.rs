@@ -104,3 +104,16 @@ fn changes_beyond_a_bound_are_not_told() {
     assert_eq!(changes(&"RESET a;".repeat(2000)).len(), 1024);
     assert_eq!(super::pins(&"RESET a;".repeat(2000)), "setting");
 }
+
+#[test]
+fn a_call_of_set_config_and_nothing_else_sets_as_set_does() {
+    check(&[
+        ("SELECT set_config('TimeZone', 'UTC', false)", "call timezone: SELECT set_config('TimeZone', 'UTC', false)"),
+        (
+            "select pg_catalog.SET_CONFIG('a.b', 'it''s', FALSE) ; -- c",
+            "call a.b: select pg_catalog.SET_CONFIG('a.b', 'it''s', FALSE) ; -- c",
+        ),
+        ("SELECT set_config('a.b', '', false)\0", "call a.b: SELECT set_config('a.b', '', false)"),
+        ("SELECT set_config('sort_mem', '1', false)", "call work_mem: SELECT set_config('sort_mem', '1', false)"),
+    ]);
+}

@@ -38,6 +38,8 @@ fn what_outlives_the_transaction_pins() {
         SELECT * FROM PG_TEMP_3.t                                   => temporary object
         SET search_path = pg_temp, public                           => temporary object
         SET search_path = 'PG_TEMP'                                 => temporary object
+        SET LOCAL search_path = 'pg_temp'                           => temporary object
+        SET idle_session_timeout = '10min'                          => setting
         PREPARE p AS SELECT 1                                       => prepare
         PREPARE p (int) AS SELECT $1                                => prepare
         PREPARE transaction AS SELECT 1                             => prepare
@@ -102,7 +104,17 @@ fn set_config_pins_unless_its_last_argument_is_true() {
     );
     check(
         r#"
-        SELECT set_config('a.b', 'c', false)                        => set_config
+        SELECT set_config('a.b', 'c', false), 1                     => set_config
+        SELECT set_config('a.b', 'c', false) FROM t                 => set_config
+        SELECT set_config('a.b', 'c', false); SELECT 1              => set_config
+        SELECT set_config('a' || '.b', 'c', false)                  => set_config
+        SELECT set_config('a.b', $1, false)                         => set_config
+        SELECT other.set_config('a.b', 'c', false)                  => set_config
+        SELECT set_config('role', 'admin', false)                   => set_config
+        SELECT set_config('pgusher.claims', '', false)              => set_config
+        SELECT set_config('standard_conforming_strings', 'off', false) => set_config
+        SELECT set_config('search_path', 'a, pg_temp', false)       => set_config
+        SELECT set_config('idle_session_timeout', '1ms', false)     => set_config
         SELECT SET_CONFIG('a.b', 'c', $1)                           => set_config
         SELECT "set_config"('a.b', 'c', 'f')                        => set_config
         SELECT set_config('a.b', 'c', not true)                     => set_config
@@ -115,7 +127,7 @@ fn set_config_pins_unless_its_last_argument_is_true() {
         SELECT set_config('a.b', set_config('c.d', 'e', true), false) => set_config
         "#,
     );
-    assert_eq!(pins("SELECT set_config -- why\n ('a', 'b', false)"), "set_config");
+    assert_eq!(pins("SELECT set_config -- why\n ('a', 'b', 0)"), "set_config");
     let deep = "set_config('a', ".repeat(9) + "'b'" + &", true)".repeat(9);
     assert_eq!(pins(&deep), "set_config");
 }

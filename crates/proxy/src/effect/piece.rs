@@ -1,0 +1,58 @@
+//! The tokens of a short text, all at once.
+
+use super::lexer::{Lexer, MOST_NAME, Token};
+
+/// As many tokens as any form needs to be told; a list of values may go on.
+pub(super) const MOST: usize = 24;
+
+/// A token of a short statement.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// In lower case.
+    Word(Vec<u8>),
+    Name(Vec<u8>),
+    /// Its beginning.
+    Text(Vec<u8>),
+    Mark(u8),
+}
+
+impl Piece {
+    pub(super) fn is(&self, word: &str) -> bool {
+        matches!(self, Self::Word(own) if own == word.as_bytes())
+    }
+
+    pub(super) fn is_mark(&self, byte: u8) -> bool {
+        matches!(self, Self::Mark(own) if *own == byte)
+    }
+
+    /// As a name, in the case that names have: unless quoted the lower.
+    pub(super) fn name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Word(name) | Self::Name(name) if name.len() < MOST_NAME => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// The first of a text.
+pub(super) fn pieces(text: &[u8]) -> Vec<Piece> {
+    let mut lexer = Lexer::default();
+    let mut pieces = Vec::with_capacity(8);
+    let mut at = 0;
+    while pieces.len() < MOST {
+        let Some(token) = lexer.next(text, &mut at).or_else(|| lexer.last()) else { break };
+        match token {
+            Token::Word(span) => pieces.push(Piece::Word(lexer.bytes(span, text).to_ascii_lowercase())),
+            Token::Name(span) => pieces.push(Piece::Name(lexer.bytes(span, text).to_vec())),
+            Token::TextBegins(_) => pieces.push(Piece::Text(Vec::new())),
+            Token::Text(span) => {
+                if let Some(Piece::Text(content)) = pieces.last_mut() {
+                    content.extend(lexer.bytes(span, text));
+                }
+            }
+            Token::Numbered | Token::TextEnds => {}
+            Token::Mark(byte) => pieces.push(Piece::Mark(byte)),
+        }
+    }
+    pieces
+}

@@ -1,0 +1,41 @@
+//! Statements that give up all of a kind that keeps a server with its client, as the pools of drivers send them between
+//! two users.
+
+use super::piece::{MOST, Piece, pieces};
+use super::{Cause, Pins};
+
+/// What a text gives up, if it succeeds. Of one with any other statement in it nobody knows: a ROLLBACK takes back much.
+pub(super) fn read(text: &[u8]) -> Pins {
+    let pieces = pieces(text);
+    if pieces.len() == MOST {
+        return Pins::NONE;
+    }
+    let statements = pieces.split(|piece| piece.is_mark(b';')).filter(|statement| !statement.is_empty());
+    statements.map(given_up).try_fold(Pins::NONE, |all, pins| pins.map(|pins| all.union(pins))).unwrap_or_default()
+}
+
+fn given_up(statement: &[Piece]) -> Option<Pins> {
+    let cause = match statement {
+        [discard, all] if discard.is("discard") && all.is("all") => return Some(Pins::ALL),
+        [discard, what] if discard.is("discard") && what.is("sequences") => Cause::Sequence,
+        [reset, all] if reset.is("reset") && all.is("all") => Cause::SetConfig,
+        [close, all] if close.is("close") && all.is("all") => Cause::Hold,
+        [unlisten, all] if unlisten.is("unlisten") && all.is_mark(b'*') => Cause::Listen,
+        [deallocate, all] if deallocate.is("deallocate") && all.is("all") => Cause::Prepare,
+        [deallocate, prepare, all] if deallocate.is("deallocate") && prepare.is("prepare") && all.is("all") => {
+            Cause::Prepare
+        }
+        [select, call @ ..] if select.is("select") && is_unlocking(call) => Cause::AdvisoryLock,
+        _ => return None,
+    };
+    Some(cause.into())
+}
+
+fn is_unlocking(call: &[Piece]) -> bool {
+    let call = match call {
+        [schema, dot, call @ ..] if schema.is("pg_catalog") && dot.is_mark(b'.') => call,
+        _ => call,
+    };
+    matches!(call, [function, open, close]
+        if function.is("pg_advisory_unlock_all") && open.is_mark(b'(') && close.is_mark(b')'))
+}
