@@ -199,7 +199,7 @@ impl Relay {
         let remembered = &self.session.remembered;
         let holds = lease.holds();
         if let Some(init) = lease.init.clone().filter(|_| holds == remembered.holds()) {
-            self.link(lease, init, Upkeep::new(false));
+            self.link(lease, init, Upkeep::new(0));
             return Ok(());
         }
         let (mut lease, init) = lease.with(init)?;
@@ -207,7 +207,7 @@ impl Relay {
         lease.prepared.clear();
         lease.init = Some(init.clone());
         self.send(&flight);
-        self.link(lease, init, Upkeep::new(true));
+        self.link(lease, init, Upkeep::new(flight.commits));
         Ok(())
     }
 

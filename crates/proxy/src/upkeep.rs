@@ -43,6 +43,8 @@ enum Switch {
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     switch: Switch,
+    /// How many of its transactions are still to be committed.
+    commits: usize,
     claims: Claims,
     /// The startup parameters that are no longer set.
     startup: Vec<String>,
@@ -57,10 +59,11 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// For a server whose state is right, or will be if the switch succeeds that was `sent`.
-    pub(crate) fn new(switch_sent: bool) -> Self {
+    /// For a server whose state is right, or will be if the switch succeeds that was sent, with so many `commits`.
+    pub(crate) fn new(commits: usize) -> Self {
         Self {
-            switch: if switch_sent { Switch::Sent } else { Switch::Done },
+            switch: if commits > 0 { Switch::Sent } else { Switch::Done },
+            commits,
             claims: Claims::Kept,
             startup: Vec::new(),
             sequences: false,
@@ -85,10 +88,13 @@ impl Upkeep {
         self.is_switching() || self.initializing
     }
 
-    /// A command of the switch completed, with this tag. The last is its COMMIT.
+    /// A command of the switch completed, with this tag. The last is a COMMIT.
     pub(crate) fn switches(&mut self, tag: &[u8]) {
         if tag == b"COMMIT\0" {
-            self.switch = Switch::Succeeded;
+            self.commits -= 1;
+            if self.commits == 0 {
+                self.switch = Switch::Succeeded;
+            }
         }
     }
 

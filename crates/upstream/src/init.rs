@@ -96,6 +96,8 @@ pub struct Flight {
     pub bytes: Bytes,
     /// Their tags. The last is a Sync, but for a [`switch`].
     pub requests: Vec<Tag>,
+    /// How often a transaction of theirs is committed.
+    pub commits: usize,
     /// How many commands complete before those that set what the client asks for.
     pub(crate) ours: usize,
 }
@@ -198,7 +200,12 @@ pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item 
     // Unnamed ones are nobody's here: the session before is over and the next one's client has not sent anything yet.
     let mut batch = Batch::named("");
     if reset {
-        batch.run(b"DISCARD ALL", &[]);
+        // Under the settings of the one before, which may let nothing run for longer than a millisecond, or have it wait
+        // for others. DISCARD ALL, which may take long, must not: it resets them first, but has begun by then. It
+        // takes no company, so what comes before it has to be committed.
+        for sql in ["BEGIN", "RESET ALL", "COMMIT", "DISCARD ALL"] {
+            batch.run(sql.as_bytes(), &[]);
+        }
     }
     batch.run(if init.writes { b"BEGIN READ WRITE" } else { b"BEGIN" }, &[]);
     batch.identity(init, reset.then(seed));
@@ -229,6 +236,7 @@ struct Batch<'a> {
     bytes: BytesMut,
     requests: Vec<Tag>,
     commands: usize,
+    commits: usize,
     ours: usize,
 }
 
@@ -236,7 +244,7 @@ impl<'a> Batch<'a> {
     fn named(name: &'a str) -> Self {
         // Most flights fit.
         let (bytes, requests) = (BytesMut::with_capacity(1024), Vec::with_capacity(16));
-        Self { name, bytes, requests, commands: 0, ours: 0 }
+        Self { name, bytes, requests, commands: 0, commits: 0, ours: 0 }
     }
 
     fn claims(&mut self, init: &SessionInit, access: DefaultAccess) {
@@ -291,6 +299,7 @@ impl<'a> Batch<'a> {
         frontend::execute(name, 0, bytes).expect(WRITTEN);
         self.requests.extend([tag::PARSE, tag::BIND, tag::EXECUTE]);
         self.commands += 1;
+        self.commits += usize::from(sql == b"COMMIT");
         if !name.is_empty() {
             frontend::close(b'S', name, bytes).expect(WRITTEN);
             frontend::close(b'P', name, bytes).expect(WRITTEN);
@@ -299,7 +308,8 @@ impl<'a> Batch<'a> {
     }
 
     fn end(self) -> Flight {
-        Flight { bytes: self.bytes.freeze(), requests: self.requests, ours: self.ours }
+        let Self { bytes, requests, commits, ours, .. } = self;
+        Flight { bytes: bytes.freeze(), requests, commits, ours }
     }
 }
 

@@ -132,7 +132,7 @@ impl Server {
     pub(crate) async fn discard(&mut self) -> Result<(), Error> {
         let mut discard = BytesMut::new();
         frontend::query("DISCARD ALL", &mut discard).expect("SQL without a zero byte");
-        let flight = Flight { bytes: discard.freeze(), requests: Vec::new(), ours: usize::MAX };
+        let flight = Flight { bytes: discard.freeze(), requests: Vec::new(), commits: 0, ours: usize::MAX };
         let limit = self.cancel.timeout;
         Step::Login.within(limit, self.fly(&flight)).await
     }

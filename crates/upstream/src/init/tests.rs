@@ -107,6 +107,10 @@ fn a_switch_has_no_sync_and_ends_with_a_commit_of_which_nothing_is_left() {
                 b"C\0\0\0\x06S\0",
             ];
             assert!(flight.bytes.ends_with(&commits.concat()));
+            assert_eq!(
+                flight.bytes.windows(commits[0].len()).filter(|bytes| *bytes == commits[0]).count(),
+                flight.commits
+            );
         }
     }
 }
