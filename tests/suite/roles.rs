@@ -112,13 +112,22 @@ const SETTINGS: &str = "SELECT concat_ws(' ', auth.user_id(), current_user, curr
     current_setting('statement_timeout'), current_setting('lock_timeout'), current_setting('row_security'),
     '[' || current_setting('local_preload_libraries') || ']', '[' || current_setting('request.jwt.claims') || ']',
     current_setting('idle_session_timeout'), current_setting('standard_conforming_strings'),
-    current_setting('transform_null_equals'), current_setting('DateStyle'), current_setting('client_encoding'))";
+    current_setting('transform_null_equals'), current_setting('DateStyle'), current_setting('client_encoding'),
+    current_setting('plpgsql.extra_errors'), current_setting('plpgsql.check_asserts'),
+    current_setting('client_min_messages'), current_setting('debug_print_plan'))";
 
 #[tokio::test]
 async fn defaults_that_a_client_gave_its_login_change_no_session() {
     let stage = Stage::alone().await;
-    let proxy = Proxy::start(&stage).await;
-    let mut attacker = proxy.session(&stage.token("mallory")).await;
+    // As where it is hardened, and the operator wants nothing written by default.
+    stage
+        .superuser()
+        .await
+        .batch_execute("REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC")
+        .await
+        .expect("a superuser may");
+    let proxy = Proxy::builder(&stage).set("upstream.settings.default_transaction_read_only", "on").start().await;
+    let mut attacker = proxy.session_with(&stage.token("mallory"), &[("default_transaction_read_only", "off")]).await;
     let forged = attacker.value("SELECT current_setting('pgusher.claims')").await;
     attacker.query("SET ROLE NONE").await;
     for poison in [
@@ -135,6 +144,13 @@ async fn defaults_that_a_client_gave_its_login_change_no_session() {
         "SET idle_in_transaction_session_timeout = 1",
         "SET idle_session_timeout = 1",
         "SET row_security = off",
+        "SET client_min_messages = 'debug1'",
+        "SET debug_print_parse = on",
+        "SET debug_print_rewritten = on",
+        "SET debug_print_plan = on",
+        // Its library is loaded here, for session init needs it, and not where a session begins.
+        "SET plpgsql.extra_errors = 'all'",
+        "SET plpgsql.check_asserts = off",
         "SET standard_conforming_strings = off",
         "SET client_encoding = 'LATIN1'",
         "IN DATABASE neondb SET transform_null_equals = on",
@@ -148,7 +164,10 @@ async fn defaults_that_a_client_gave_its_login_change_no_session() {
     attacker.query("BEGIN").await;
 
     let mut bob = proxy.session(&stage.token("bob")).await;
-    let expected = r#"bob authenticated "$user", public off read committed 0 0 on [] [] 0 on off ISO, MDY UTF8"#;
+    let expected = concat!(
+        r#"bob authenticated "$user", public on read committed 0 0 on [] [] 0 on off ISO, MDY UTF8"#,
+        " none on notice off"
+    );
     for reset in ["SELECT 1", "RESET ALL", "DISCARD ALL", "RESET ROLE"] {
         bob.query(reset).await;
         assert_eq!(bob.value(SETTINGS).await, expected, "{reset}");

@@ -139,6 +139,8 @@ pub(crate) async fn ask(
             Answer::Error(error) => found = Err(Error::Init(error)),
             Answer::Parameter(name, value) => report(parameters, name, value),
             Answer::Ready(b'I') => return found,
+            // A transaction of its own that has failed. The connection is of no use any more.
+            Answer::Ready(b'E') if found.is_err() => return found,
             Answer::Ready(_) | Answer::Authentication(..) | Answer::Key { .. } => return Err(out_of_place()),
             Answer::Other(_) | Answer::Notice => {}
         }

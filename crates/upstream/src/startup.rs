@@ -13,12 +13,19 @@ use crate::parameters::Parameters;
 use crate::session_jwt::{JWK, JWT, SessionKey};
 
 /// What the operator sets where the client says nothing.
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("search_path", "\"$user\", public"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
+    // With these a login's own questions would be answered by more than anybody reads.
+    ("client_min_messages", "notice"),
+    // Before its library is loaded, which is later, nobody can be asked for these.
+    ("plpgsql.check_asserts", "on"),
+    ("plpgsql.extra_errors", "none"),
+    ("plpgsql.extra_warnings", "none"),
+    ("plpgsql.print_strict_params", "off"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_isolation", "read committed"),
 ];

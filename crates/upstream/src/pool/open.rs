@@ -9,7 +9,7 @@ use super::lease::Place;
 use super::{Common, Happened};
 use crate::claims::ClaimsMode;
 use crate::connect::Failure;
-use crate::error::{Error, Step};
+use crate::error::{DatabaseError, Error, Step};
 use crate::login::Login;
 use crate::means::ask;
 use crate::parameters::Parameters;
@@ -37,9 +37,14 @@ const LOOK: &str = "SELECT \
         AND context OPERATOR(pg_catalog.=) ANY ('{user,backend}'::pg_catalog.text[]))";
 
 /// Takes from the login the defaults that it can give itself, and leaves those that only a superuser can.
-const FORGET: &str = "SET ROLE NONE; ALTER ROLE SESSION_USER RESET ALL; \
-    DO $$ BEGIN EXECUTE pg_catalog.format( \
-        'ALTER ROLE SESSION_USER IN DATABASE %I RESET ALL', pg_catalog.current_database()); END $$";
+fn forgetting(database: &str) -> String {
+    let database = database.replace('"', "\"\"");
+    // The operator may have transactions read only.
+    format!(
+        "BEGIN READ WRITE; SET LOCAL ROLE NONE; ALTER ROLE SESSION_USER RESET ALL; \
+         ALTER ROLE SESSION_USER IN DATABASE \"{database}\" RESET ALL; COMMIT"
+    )
+}
 
 /// Opens a server for a place, and leaves it to the line: whoever is first then takes it. A failure is looked at again
 /// when it is time for another attempt.
@@ -94,14 +99,18 @@ async fn take_over(mut place: Place, parting: Box<Parting>, evicted: Option<Plac
 async fn log_in(common: &Common, place: &Place, login: &Login) -> Result<Server, Failure> {
     let (mut server, defaults) = enter(common, place, login).await?;
     let Some(settings) = defaults else { return Ok(server) };
-    let forgotten = Step::Login.within(common.connect.login_timeout, forget(&mut server, &settings)).await;
-    let (server, ()) = server.or_part(forgotten)?;
-    place.database.report(&place.role, Happened::Forgotten { settings: &settings });
+    let forgotten = Step::Login.within(common.connect.login_timeout, forget(&mut server, &place.database.name)).await;
+    let (server, forgotten) = server.or_part(forgotten)?;
+    if forgotten.is_ok() {
+        place.database.report(&place.role, Happened::Forgotten { settings: &settings });
+    }
     place.outlast(server.part()).await;
+    // Also where it was refused: somebody else may have been about it.
     let (server, defaults) = enter(common, place, login).await?;
-    let (server, ()) = server.or_part(match defaults {
-        Some(settings) => Err(Error::Defaults { settings, cause: "they came back at once".to_owned() }),
-        None => Ok(()),
+    let (server, ()) = server.or_part(match (defaults, forgotten) {
+        (None, _) => Ok(()),
+        (Some(settings), Ok(())) => Err(Error::Defaults { settings, cause: "they came back at once".to_owned() }),
+        (Some(settings), Err(cause)) => Err(Error::Defaults { settings, cause: cause.to_string() }),
     })?;
     Ok(server)
 }
@@ -131,10 +140,11 @@ async fn look(server: &mut Server) -> Result<(bool, Option<String>), Error> {
     Ok((reusable[..] == *b"t", defaults.as_deref().map(|names| String::from_utf8_lossy(names).into_owned())))
 }
 
-async fn forget(server: &mut Server, settings: &str) -> Result<(), Error> {
-    match ask(FORGET, &mut server.stream, Arc::make_mut(&mut server.parameters)).await {
-        Ok(_) => Ok(()),
-        Err(Error::Init(cause)) => Err(Error::Defaults { settings: settings.to_owned(), cause: cause.to_string() }),
+/// Tells what the database says against it.
+async fn forget(server: &mut Server, database: &str) -> Result<Result<(), DatabaseError>, Error> {
+    match ask(&forgetting(database), &mut server.stream, Arc::make_mut(&mut server.parameters)).await {
+        Ok(_) => Ok(Ok(())),
+        Err(Error::Init(refusal)) => Ok(Err(refusal)),
         Err(error) => Err(error),
     }
 }
