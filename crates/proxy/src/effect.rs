@@ -73,20 +73,56 @@ pub(crate) fn effects(text: &[u8]) -> Effects {
     if glance::is_harmless(text) {
         return Effects::default();
     }
-    let mut reader = Reader::default();
-    reader.read(text);
-    let mut effects = reader.finish();
+    let effects = read(text);
     if text.len() > MOST_KEPT {
-        return effects;
+        return effects.in_doubt();
     }
-    if effects.pins == Cause::SetConfig.into()
+    let sets = effects.pins.contains(Cause::SetConfig);
+    if sets
+        && effects.pins == Cause::SetConfig.into()
         && effects.changes.is_empty()
         && let Some(call) = change::read_call(text)
     {
-        effects = Effects { changes: vec![call], ..Effects::default() };
+        return Effects { changes: vec![call], ..Effects::default() };
     }
+    let effects = if sets && !change::calls_are_plain(text) { effects.in_doubt() } else { effects };
     Effects { releases: release::read(text), ..effects }
 }
+
+/// Reads a text that has come in parts.
+pub(crate) fn effects_of_parts(reader: Reader) -> Effects {
+    reader.finish().in_doubt()
+}
+
+impl Effects {
+    /// Of what a call of `set_config` sets nobody has looked at: RESET ALL may not reset it.
+    fn in_doubt(mut self) -> Self {
+        if self.pins.contains(Cause::SetConfig) {
+            self.pins.add(Cause::Setting);
+        }
+        self
+    }
+}
+
+/// As far as it makes no difference where the text is cut.
+fn read(text: &[u8]) -> Effects {
+    let mut reader = Reader::default();
+    reader.read(text);
+    reader.finish()
+}
+
+/// Whether a text may draw from a sequence, as far as its first word tells: it may in a function that a SELECT calls.
+pub(crate) fn may_draw(text: &[u8]) -> bool {
+    let text = text.strip_suffix(b"\0").unwrap_or(text).trim_ascii();
+    let word = text.split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+    let draws = !DRAWING_NOTHING.iter().any(|nothing| word.eq_ignore_ascii_case(nothing));
+    // And behind that, perhaps, another statement.
+    draws || text.iter().position(|byte| *byte == b';').is_some_and(|end| end + 1 < text.len())
+}
+
+/// What such a text begins with.
+const DRAWING_NOTHING: [&[u8]; 11] =
+    [b"select", b"show", b"set", b"reset", b"begin", b"start", b"commit", b"end", b"rollback", b"values", b"table"];
 
 /// Whether the text is of a kind that Postgres plans, so that it holds on to its result (`stmt_requires_parse_analysis`
 /// in `src/backend/parser/analyze.c`) and that may have one. What FETCH returns is up to its cursor.

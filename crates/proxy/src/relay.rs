@@ -98,7 +98,7 @@ struct Link {
     down_closed: Option<Option<io::Error>>,
     /// It said something that nobody asked for, and is lent to nobody any more.
     spent: bool,
-    /// The session before was another one of the same identity, and this one has not asked for anything yet.
+    /// What it has of its sequences is another session's, of the same identity.
     foreign: bool,
 }
 
@@ -218,7 +218,9 @@ impl Relay {
             self.tell(&news);
         }
         let foreign = !upkeep.is_switching() && lease.session != self.session.id;
-        lease.session = self.session.id;
+        if !foreign {
+            lease.session = self.session.id;
+        }
         self.link = Some(Link { lease, init, upkeep, up_closed: false, down_closed: None, spent: false, foreign });
     }
 

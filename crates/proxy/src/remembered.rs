@@ -110,11 +110,15 @@ impl Remembered {
     }
 
     pub(crate) fn pin(&mut self, pins: Pins) {
-        if pins.is_empty() {
-            return;
+        if !pins.is_empty() {
+            self.counts.add(pins);
+            self.pin_again(pins);
         }
+    }
+
+    /// For what has been counted.
+    pub(crate) fn pin_again(&mut self, pins: Pins) {
         self.pins = self.pins.union(pins);
-        self.counts.add(pins);
         // What gives up the same was sent before.
         self.released = self.released.without(pins);
         self.releasing.iter_mut().for_each(|(_, released)| *released = released.without(pins));
@@ -149,7 +153,11 @@ impl Remembered {
                 self.savepoints = true;
                 None
             }
-            Some(b'R') if begins(b"ROLLBACK\0") => self.rolled_back(),
+            Some(b'R') if begins(b"ROLLBACK\0") => {
+                // What is behind it in the same turn is not told from what is before.
+                self.releasing.clear();
+                self.rolled_back()
+            }
             _ => None,
         }
     }
@@ -168,7 +176,17 @@ impl Remembered {
     }
 
     /// The server is ready for the next request, and has done with this turn.
-    pub(crate) fn ready(&mut self, status: TxStatus, done: u64) {
+    pub(crate) fn ready(&mut self, status: TxStatus, done: impl FnOnce() -> u64) {
+        // Most often there is nothing, and to count turns takes time.
+        if !(self.expected.is_empty() && self.releasing.is_empty()) {
+            self.done(done());
+        }
+        if status == TxStatus::Idle {
+            self.commit();
+        }
+    }
+
+    fn done(&mut self, done: u64) {
         if self.expected.front().is_some_and(|(turn, _)| *turn <= done) {
             // The text was taken for something else than it is.
             self.expected.retain(|(turn, _)| *turn > done);
@@ -182,9 +200,6 @@ impl Remembered {
             }
             !over
         });
-        if status == TxStatus::Idle {
-            self.commit();
-        }
     }
 
     fn changed(&mut self, tag: &[u8]) -> Option<Change> {
@@ -243,8 +258,9 @@ impl Remembered {
 
     /// A tag tells what the text may not have.
     fn unseen(&mut self, cause: Cause) -> Option<Change> {
-        if !self.pins.contains(cause) {
-            self.pin(cause.into());
+        match self.pins.contains(cause) {
+            true => self.pin_again(cause.into()),
+            false => self.pin(cause.into()),
         }
         None
     }

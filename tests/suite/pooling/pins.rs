@@ -1,6 +1,6 @@
 //! What cannot be taken along keeps its server with its client, until DISCARD ALL or the end.
 
-use pgusher_tests::request::{extended, sync};
+use pgusher_tests::request::{bind_named, execute_named, extended, parse_named, sync};
 use pgusher_tests::{Message, Stage};
 
 use super::{Crowd, pool_of, run};
@@ -84,6 +84,39 @@ async fn who_gives_up_all_of_a_kind_keeps_no_server_for_it() {
         crowd.push(&mut client).await;
         assert_eq!(client.value("SHOW work_mem").await, "4MB", "{made}");
     }
+}
+
+#[tokio::test]
+async fn what_was_prepared_keeps_its_server_again_when_it_is_run_again() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    let lock = [bind_named("", "lock", &[]), execute_named("", 0), sync()].concat();
+    let mut client = crowd.proxy.session(&stage.token("alice")).await;
+    let prepared = [parse_named("lock", "SELECT pg_advisory_lock(46)"), lock.clone()].concat();
+    client.answers(&prepared, 1).await;
+    run(&mut client, "SELECT pg_advisory_unlock_all()").await;
+    crowd.push(&mut client).await;
+    for other in &mut crowd.others {
+        run(other, "ROLLBACK").await;
+    }
+    client.answers(&lock, 1).await;
+    for other in &mut crowd.others {
+        run(other, "SELECT 1").await;
+    }
+    assert_eq!(client.value(held).await, "1");
+}
+
+#[tokio::test]
+async fn what_is_given_up_and_taken_back_at_once_keeps_its_server() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let mut client = crowd.proxy.session(&stage.token("alice")).await;
+    run(&mut client, "LISTEN doors").await;
+    let batch = [extended("BEGIN"), extended("UNLISTEN *"), extended("ROLLBACK"), sync()].concat();
+    client.answers(&batch, 1).await;
+    for other in &mut crowd.others {
+        run(other, "SELECT 1").await;
+    }
+    assert_eq!(client.value("SELECT pg_listening_channels()").await, "doors");
 }
 
 #[tokio::test]

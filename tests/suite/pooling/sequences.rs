@@ -69,6 +69,19 @@ async fn ones_own_number_is_told_as_long_as_nobody_else_had_the_server() {
 }
 
 #[tokio::test]
+async fn who_only_looked_at_something_else_has_drawn_no_number() {
+    let (proxy, database) = numbers().await;
+    let (mut one, mut other) = (alice(&proxy, &database, &[]).await, alice(&proxy, &database, &[]).await);
+    run(&mut other, INSERT).await;
+    run(&mut one, "SELECT 1").await;
+    one.answers(&[extended("SELECT 2"), sync()].concat(), 1).await;
+    assert_eq!(error(&one.query("SELECT lastval()").await).as_deref(), Some("55000"));
+    // Who has asked keeps the server, and gives it back clean.
+    drop(one);
+    assert_eq!(error(&other.query("SELECT lastval()").await).as_deref(), Some("55000"));
+}
+
+#[tokio::test]
 async fn a_number_that_is_drawn_and_asked_for_at_once_is_told() {
     let (proxy, database) = numbers().await;
     let (mut one, mut other) = (alice(&proxy, &database, &[]).await, alice(&proxy, &database, &[]).await);

@@ -1,7 +1,7 @@
 //! The statements that change settings or forget what was prepared: `VariableSetStmt`, `VariableResetStmt`,
 //! `DiscardStmt` and `DeallocateStmt` of Postgres's grammar, and `SET CONSTRAINTS`, whose tag begins like theirs.
 
-use super::piece::{Piece, pieces};
+use super::piece::{MOST, Piece, pieces};
 use super::{Cause, Change, Pins};
 
 /// Names of which the statement must never reach another identity, and that only the proxy sets.
@@ -47,14 +47,31 @@ pub(super) fn read_call(text: &[u8]) -> Option<Change> {
     let marks = [(open, b'('), (comma, b','), (second, b','), (close, b')')];
     let is_call = function.is("set_config") && marks.iter().all(|(piece, mark)| piece.is_mark(*mark));
     let is_whole = matches!(end, []) || matches!(end, [end] if end.is_mark(b';'));
-    let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte));
-    if !(is_call && local.is("false") && is_whole && is_name) {
+    if !(is_call && local.is("false") && is_whole && is_plain(name)) || mentions_temporary(text) {
         return None;
     }
-    let name = todays(name.to_ascii_lowercase());
-    // What a SET of it would pin is pinned as the call that it is.
-    let pins = special(&name).is_some() || name == b"standard_conforming_strings" || !pins_of_path(text).is_empty();
-    (!pins).then(|| Change::Call { name: name.into(), statement: text.into() })
+    Some(Change::Call { name: todays(name.to_ascii_lowercase()).into(), statement: text.into() })
+}
+
+/// Whether all that `set_config` is called for in a text are settings like others, which RESET ALL resets.
+pub(super) fn calls_are_plain(text: &[u8]) -> bool {
+    let pieces = pieces(text);
+    let mut calls = (0..pieces.len()).filter(|at| pieces[*at].is("set_config")).peekable();
+    // In a text that goes on, or within a string, there may be others.
+    let seen = pieces.len() < MOST && calls.peek().is_some();
+    seen && calls.all(|at| match &pieces[at + 1..] {
+        // A path may have the temporary schema on it, in which something is made then.
+        [_, Piece::Text(name), ..] if name.eq_ignore_ascii_case(b"search_path") => false,
+        [open, Piece::Text(name), comma, ..] => open.is_mark(b'(') && comma.is_mark(b',') && is_plain(name),
+        _ => false,
+    })
+}
+
+/// Whether a setting's name is written as it is, and a SET of it would pin nothing.
+fn is_plain(name: &[u8]) -> bool {
+    let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte));
+    let name = name.to_ascii_lowercase();
+    is_name && special(&name).is_none() && name != b"standard_conforming_strings"
 }
 
 #[derive(Debug)]

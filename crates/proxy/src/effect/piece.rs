@@ -14,6 +14,8 @@ pub(super) enum Piece {
     /// Its beginning.
     Text(Vec<u8>),
     Mark(u8),
+    /// A character that is written as its number, which is in a string. It is nothing that is looked for.
+    Numbered,
 }
 
 impl Piece {
@@ -50,7 +52,8 @@ pub(super) fn pieces(text: &[u8]) -> Vec<Piece> {
                     content.extend(lexer.bytes(span, text));
                 }
             }
-            Token::Numbered | Token::TextEnds => {}
+            Token::Numbered => pieces.push(Piece::Numbered),
+            Token::TextEnds => {}
             Token::Mark(byte) => pieces.push(Piece::Mark(byte)),
         }
     }

@@ -125,7 +125,7 @@ impl Down<'_> {
         let Link { upkeep, init, lease, .. } = &mut *self.link;
         if answer == Answer::Forward {
             self.session.turns += 1;
-            self.session.remembered.ready(self.owed.status(), self.owed.turn().saturating_sub(1));
+            self.session.remembered.ready(self.owed.status(), || self.owed.turn().saturating_sub(1));
         }
         upkeep.ready(self.owed, init);
         if answer == Answer::Forward && upkeep.is_unreported() {

@@ -106,7 +106,6 @@ impl Judge for Up<'_> {
         if verdict == Verdict::Hold {
             return Ok(verdict);
         }
-        self.link.foreign &= !matches!(tag, frontend::QUERY | frontend::EXECUTE | frontend::FUNCTION_CALL);
         self.owed.sent(tag, Answer::Forward);
         match tag {
             frontend::SYNC => {
@@ -166,7 +165,7 @@ impl Up<'_> {
 
     fn query(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Verdict {
         let effects = (head.len() == header.body as usize).then(|| effect::effects(head));
-        if self.finds_foreign(effects.as_ref()) {
+        if self.finds_foreign(head, effects.as_ref()) {
             return Verdict::Hold;
         }
         self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
@@ -193,7 +192,7 @@ impl Up<'_> {
         let whole = head.len() == header.body as usize;
         let query = content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
         let effects = whole.then(|| effect::effects(query.strip_suffix(b"\0").unwrap_or(query)));
-        if self.finds_foreign(effects.as_ref()) {
+        if self.finds_foreign(query, effects.as_ref()) {
             return Ok(Verdict::Hold);
         }
         let effects = effects.map(|effects| self.session.prepared(effects));
@@ -218,19 +217,25 @@ impl Up<'_> {
     }
 
     /// Whether this asks for what a session has of its sequences, and would be told what another one has. Then it has to
-    /// wait until that is gone.
-    fn finds_foreign(&mut self, effects: Option<&Effects>) -> bool {
-        let begins = self.link.foreign && self.owed.is_settled();
-        let asks = begins && effects.is_some_and(|effects| effects.pins.contains(Cause::Sequence));
-        if asks {
-            self.link.foreign = false;
+    /// wait until that is gone, which in the middle of something it cannot.
+    fn finds_foreign(&mut self, text: &[u8], effects: Option<&Effects>) -> bool {
+        if !self.link.foreign {
+            return false;
+        }
+        let asks = effects.is_some_and(|effects| effects.pins.contains(Cause::Sequence));
+        let waits = asks && self.owed.is_idle();
+        if waits {
             self.link.upkeep.forget_sequences(&self.link.init);
         }
-        asks
+        if asks || effect::may_draw(text) {
+            self.link.foreign = false;
+            self.link.lease.session = self.session.id;
+        }
+        waits
     }
 
     fn complete(&mut self, long: Long) {
-        let effects = long.reader.finish();
+        let effects = effect::effects_of_parts(long.reader);
         match (long.parsed, long.number) {
             (Some(content), Some(number)) => {
                 self.session.remembered.pin(effects.pins);
@@ -253,7 +258,7 @@ impl Up<'_> {
     /// A portal is bound to a statement that has these effects.
     fn bound(&mut self, head: &[u8], effects: Effects) {
         let (Session { bound, remembered, .. }, portal) = (&mut *self.session, portal(head));
-        if !effects.changes.is_empty() || !effects.releases.is_empty() {
+        if effects != Effects::default() {
             bound.insert(portal.into(), effects);
         } else if !bound.is_empty() {
             bound.remove(portal);
@@ -264,12 +269,13 @@ impl Up<'_> {
         }
     }
 
-    /// What changes nothing is run to its end in parts, perhaps; what changes something is run once.
+    /// What has no effects is run to its end in parts, perhaps. What has some has them with the first.
     fn execute(&mut self, head: &[u8]) {
         if !self.session.bound.is_empty()
             && let Some(effects) = self.session.bound.remove(portal(head))
         {
-            // What it pins was known when it was prepared.
+            // What it pins was counted when it was prepared, and may have been given up since.
+            self.session.remembered.pin_again(effects.pins);
             self.sent(Effects { pins: Pins::NONE, ..effects }, self.owed.next_turn());
         }
     }

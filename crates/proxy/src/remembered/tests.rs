@@ -19,7 +19,7 @@ fn play(remembered: &mut Remembered, trace: &[&str]) {
             }
             ("!", _) => remembered.failed(answered),
             (status, _) => {
-                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap(), answered);
+                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap(), || answered);
                 answered += 1;
             }
         }
@@ -171,7 +171,7 @@ fn what_is_sent_behind_what_gives_up_its_reason_pins() {
         remembered.sent(effects(b"LISTEN a"), 0);
         remembered.completed(format!("{again}\0").as_bytes());
         remembered.completed(b"LISTEN\0");
-        remembered.ready(TxStatus::Idle, 0);
+        remembered.ready(TxStatus::Idle, || 0);
         assert!(remembered.pins().contains(Cause::Listen), "{again}");
     }
     play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);

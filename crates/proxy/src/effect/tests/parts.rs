@@ -1,5 +1,5 @@
-use super::{Reader, effects};
-use crate::effect::fuzz_effects;
+use super::Reader;
+use crate::effect::{fuzz_effects, read};
 
 /// Texts with a trap at every cut.
 const TRICKY: &[&str] = &[
@@ -19,7 +19,7 @@ fn it_makes_no_difference_where_a_part_ends() {
         // Every text is cut short everywhere too: what is open at the end is found whole.
         for end in 0..=text.len() {
             let text = &text[..end];
-            let whole = effects(text);
+            let whole = read(text);
             for cut in 0..=end {
                 let mut reader = Reader::default();
                 reader.read(&text[..cut]);
@@ -78,7 +78,7 @@ fn long_statements_are_read_alike_in_parts() {
         for size in [1, 7, 4096] {
             let mut reader = Reader::default();
             text.as_bytes().chunks(size).for_each(|part| reader.read(part));
-            assert_eq!(reader.finish(), effects(text.as_bytes()), "{spaces} {letters} {size}");
+            assert_eq!(reader.finish(), read(text.as_bytes()), "{spaces} {letters} {size}");
         }
     }
 }

@@ -107,16 +107,19 @@ fn set_config_pins_unless_its_last_argument_is_true() {
         SELECT set_config('a.b', 'c', false), 1                     => set_config
         SELECT set_config('a.b', 'c', false) FROM t                 => set_config
         SELECT set_config('a.b', 'c', false); SELECT 1              => set_config
-        SELECT set_config('a' || '.b', 'c', false)                  => set_config
+        SELECT set_config('a' || '.b', 'c', false)                  => set_config, setting
         SELECT set_config('a.b', $1, false)                         => set_config
+        SELECT set_config(E'\x72ole', 'admin', false)               => set_config, setting
+        SELECT set_config('search_path', $1, false)                 => set_config, setting
+        SELECT set_config('a.b', 'c', false), set_config($1, $2, false) => set_config, setting
         SELECT other.set_config('a.b', 'c', false)                  => set_config
-        SELECT set_config('role', 'admin', false)                   => set_config
-        SELECT set_config('pgusher.claims', '', false)              => set_config
-        SELECT set_config('standard_conforming_strings', 'off', false) => set_config
-        SELECT set_config('search_path', 'a, pg_temp', false)       => set_config
-        SELECT set_config('idle_session_timeout', '1ms', false)     => set_config
+        SELECT set_config('role', 'admin', false)                   => set_config, setting
+        SELECT set_config('pgusher.claims', '', false)              => set_config, setting
+        SELECT set_config('standard_conforming_strings', 'off', false) => set_config, setting
+        SELECT set_config('search_path', 'a, pg_temp', false)       => set_config, setting
+        SELECT set_config('idle_session_timeout', '1ms', false)     => set_config, setting
         SELECT SET_CONFIG('a.b', 'c', $1)                           => set_config
-        SELECT "set_config"('a.b', 'c', 'f')                        => set_config
+        SELECT "set_config"('a.b', 'c', 'f')                        => set_config, setting
         SELECT set_config('a.b', 'c', not true)                     => set_config
         SELECT set_config('a.b', 'c', true and false)               => set_config
         SELECT set_config('a.b', 'c', 1 = 1)                        => set_config
@@ -129,7 +132,7 @@ fn set_config_pins_unless_its_last_argument_is_true() {
     );
     assert_eq!(pins("SELECT set_config -- why\n ('a', 'b', 0)"), "set_config");
     let deep = "set_config('a', ".repeat(9) + "'b'" + &", true)".repeat(9);
-    assert_eq!(pins(&deep), "set_config");
+    assert_eq!(pins(&deep), "set_config, setting");
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn what_cannot_be_replayed_or_told_pins() {
 fn bodies_are_looked_into() {
     check(
         r#"
-        DO $$ BEGIN PERFORM set_config('a.b', 'c', false); END $$   => set_config
+        DO $$ BEGIN PERFORM set_config('a.b', 'c', false); END $$   => set_config, setting
         DO LANGUAGE plpgsql $x$BEGIN SET a.b = 1; END$x$            => setting
         DO 'BEGIN SET ROLE x; END'                                  => role
         DO $$BEGIN IF a THEN LISTEN x; END IF; END$$                => listen
