@@ -77,15 +77,11 @@ pub(crate) fn effects(text: &[u8]) -> Effects {
     if text.len() > MOST_KEPT {
         return effects.in_doubt();
     }
-    let sets = effects.pins.contains(Cause::SetConfig);
-    if sets
-        && effects.pins == Cause::SetConfig.into()
-        && effects.changes.is_empty()
-        && let Some(call) = change::read_call(text)
-    {
+    let only_sets = effects.pins == Cause::SetConfig.into() && effects.changes.is_empty();
+    if let Some(call) = only_sets.then(|| change::read_call(text)).flatten() {
         return Effects { changes: vec![call], ..Effects::default() };
     }
-    let effects = if sets && !change::calls_are_plain(text) { effects.in_doubt() } else { effects };
+    let effects = if change::calls_are_plain(text) { effects } else { effects.in_doubt() };
     Effects { releases: release::read(text), ..effects }
 }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use upstream::{CancelTarget, Flight, Holds, Lease, SessionInit, switch};
+use upstream::{CancelTarget, Flight, Holds, Lease, SessionInit, default_access, switch};
 use wire::lane::Lane;
 use wire::message;
 use wire::owed::{Answer, Owed};
@@ -203,7 +203,8 @@ impl Relay {
             return Ok(());
         }
         let (mut lease, init) = lease.with(init)?;
-        let flight = switch(holds != Holds::Nothing, &init, remembered.statements());
+        let former = (holds != Holds::Nothing).then(|| default_access(&lease.parameters));
+        let flight = switch(former, &init, remembered.statements());
         lease.prepared.clear();
         lease.init = Some(init.clone());
         self.send(&flight);

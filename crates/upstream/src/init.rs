@@ -192,23 +192,31 @@ fn call_for_nobody(backend: Backend<'_>) -> Option<Call> {
     Some(Call { call: format!("auth.jwt_session_init($1), {reset}"), values: vec![key.nobody()] })
 }
 
-/// The flight between two sessions: `reset` does away with the one before, `init` begins the new one, and `settings`
+/// The flight between two sessions: it does away with the one before, if there was one, which is told by what its
+/// transactions may do (`former`); `init` begins the new one, and `settings`
 /// are the statements by which its client has set more since. The server keeps its answers to itself until what comes
 /// behind is answered.
 #[must_use]
-pub fn switch<'a>(reset: bool, init: &SessionInit, settings: impl Iterator<Item = &'a [u8]>) -> Flight {
+pub fn switch<'a>(
+    former: Option<DefaultAccess>,
+    init: &SessionInit,
+    settings: impl Iterator<Item = &'a [u8]>,
+) -> Flight {
     // Unnamed ones are nobody's here: the session before is over and the next one's client has not sent anything yet.
     let mut batch = Batch::named("");
-    if reset {
-        // Under the settings of the one before, which may let nothing run for longer than a millisecond, or have it wait
-        // for others. DISCARD ALL, which may take long, must not: it resets them first, but has begun by then. It
-        // takes no company, so what comes before it has to be committed.
-        for sql in ["BEGIN", "RESET ALL", "COMMIT", "DISCARD ALL"] {
+    if former == Some(DefaultAccess::ReadOnly) {
+        // Such a transaction may be deferrable as well, and then DISCARD ALL waits for all that write: it resets the
+        // settings, but has begun by then. RESET ALL takes no snapshot. It goes in a transaction of its own, for DISCARD
+        // ALL takes no company.
+        for sql in ["BEGIN", "RESET ALL", "COMMIT"] {
             batch.run(sql.as_bytes(), &[]);
         }
     }
+    if former.is_some() {
+        batch.run(b"DISCARD ALL", &[]);
+    }
     batch.run(if init.writes { b"BEGIN READ WRITE" } else { b"BEGIN" }, &[]);
-    batch.identity(init, reset.then(seed));
+    batch.identity(init, former.is_some().then(seed));
     batch.startup(init.startup.iter());
     settings.for_each(|statement| batch.run(statement, &[]));
     batch.run(b"COMMIT", &[]);

@@ -116,7 +116,8 @@ impl Server {
     /// [`Error::Session`] if it is what the client asks for that the server refuses, [`Error::Init`] if it is the rest.
     /// The connection is of no use then.
     pub async fn begin(&mut self, reset: bool, init: Arc<SessionInit>) -> Result<(), Error> {
-        let mut flight = switch(reset, &init, std::iter::empty());
+        let former = reset.then(|| default_access(&self.parameters));
+        let mut flight = switch(former, &init, std::iter::empty());
         // Nothing comes behind it, and a Sync makes the server answer.
         flight.sync();
         self.prepared.clear();

@@ -18,7 +18,7 @@ const NAMES: usize = 1024;
 /// The longest Parse that is kept, to prepare the statement elsewhere.
 const MOST_KEPT: usize = 1 << 20;
 
-/// How many portals a client may have that change something. More pin it.
+/// How many portals a client may have that have effects. More pin it.
 const MOST_PORTALS: usize = 100;
 
 /// A text longer than what is looked at in one piece.

@@ -96,8 +96,10 @@ fn a_switch_has_no_sync_and_ends_with_a_commit_of_which_nothing_is_left() {
     for means in [signed(), Means::Claims, session_jwt()] {
         let claims = Claims { json: "{}", expires: 9 };
         let init = SessionInit::new(Some(&claims), startup.clone(), primary(&means)).unwrap();
-        for (reset, settings) in [(true, &[&b"SET work_mem = 64"[..]][..]), (false, &[])] {
-            let flight = switch(reset, &init, settings.iter().copied());
+        let settings = [&b"SET work_mem = 64"[..]];
+        let writing = Some(DefaultAccess::ReadWrite);
+        for (former, settings) in [(writing, &settings[..]), (Some(DefaultAccess::ReadOnly), &[]), (None, &[])] {
+            let flight = switch(former, &init, settings.iter().copied());
             assert_eq!(tags(&flight.bytes), flight.requests);
             assert!(!flight.requests.iter().any(|tag| [tag::SYNC, tag::QUERY].contains(tag)));
             let commits = [
@@ -119,7 +121,7 @@ fn a_switch_has_no_sync_and_ends_with_a_commit_of_which_nothing_is_left() {
 fn only_the_extension_has_to_be_told_of_nobody_and_only_at_a_switch() {
     for (means, told) in [(signed(), false), (Means::Claims, false), (session_jwt(), true)] {
         let init = SessionInit::new(None, Arc::default(), primary(&means)).unwrap();
-        let sent = switch(true, &init, std::iter::empty()).bytes;
+        let sent = switch(Some(DefaultAccess::ReadWrite), &init, std::iter::empty()).bytes;
         let text = String::from_utf8_lossy(&sent);
         assert_eq!(text.contains("jwt_session_init"), told, "{means:?}");
         assert!(!init.has_claims());
