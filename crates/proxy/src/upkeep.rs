@@ -224,3 +224,24 @@ impl Upkeep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_has_succeeded_with_its_last_commit_and_not_before() {
+        let reset_before: [&[u8]; 6] =
+            [b"BEGIN\0", b"RESET\0", b"COMMIT\0", b"DISCARD ALL\0", b"BEGIN\0", b"SELECT 1\0"];
+        for (commits, tags) in [(1, &reset_before[3..]), (2, &reset_before)] {
+            let mut upkeep = Upkeep::new(commits);
+            upkeep.synced();
+            for tag in tags {
+                upkeep.switches(tag);
+                assert!(upkeep.is_switching() && upkeep.holds_back(&Owed::default()), "{commits}");
+            }
+            upkeep.switches(b"COMMIT\0");
+            assert!(!upkeep.is_switching() && !upkeep.holds_back(&Owed::default()) && upkeep.is_unreported());
+        }
+    }
+}
