@@ -258,9 +258,10 @@ impl Remembered {
 
     /// A tag tells what the text may not have.
     fn unseen(&mut self, cause: Cause) -> Option<Change> {
-        match self.pins.contains(cause) {
-            true => self.pin_again(cause.into()),
-            false => self.pin(cause.into()),
+        if self.pins.contains(cause) {
+            self.pin_again(cause.into());
+        } else {
+            self.pin(cause.into());
         }
         None
     }

@@ -1,7 +1,7 @@
 //! The statements that change settings or forget what was prepared: `VariableSetStmt`, `VariableResetStmt`,
 //! `DiscardStmt` and `DeallocateStmt` of Postgres's grammar, and `SET CONSTRAINTS`, whose tag begins like theirs.
 
-use super::piece::{MOST, Piece, pieces};
+use super::piece::{MOST, Piece, pieces, selected};
 use super::{Cause, Change, Pins};
 
 /// Names of which the statement must never reach another identity, and that only the proxy sets.
@@ -36,11 +36,7 @@ pub(super) fn read_call(text: &[u8]) -> Option<Change> {
     // A Query's has a zero byte behind it.
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     let pieces = pieces(text);
-    let call = match &pieces[..] {
-        [select, schema, dot, call @ ..] if select.is("select") && schema.is("pg_catalog") && dot.is_mark(b'.') => call,
-        [select, call @ ..] if select.is("select") => call,
-        _ => return None,
-    };
+    let call = selected(&pieces)?;
     let [function, open, Piece::Text(name), comma, Piece::Text(_), second, local, close, end @ ..] = call else {
         return None;
     };

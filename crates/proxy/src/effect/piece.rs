@@ -36,6 +36,17 @@ impl Piece {
     }
 }
 
+/// What a SELECT has behind it, without the schema of a function of Postgres's own.
+pub(super) fn selected(statement: &[Piece]) -> Option<&[Piece]> {
+    match statement {
+        [select, schema, dot, call @ ..] if select.is("select") && schema.is("pg_catalog") && dot.is_mark(b'.') => {
+            Some(call)
+        }
+        [select, call @ ..] if select.is("select") => Some(call),
+        _ => None,
+    }
+}
+
 /// The first of a text.
 pub(super) fn pieces(text: &[u8]) -> Vec<Piece> {
     let mut lexer = Lexer::default();

@@ -1,7 +1,7 @@
 //! Statements that give up all of a kind that keeps a server with its client, as the pools of drivers send them between
 //! two users.
 
-use super::piece::{MOST, Piece, pieces};
+use super::piece::{MOST, Piece, pieces, selected};
 use super::{Cause, Pins};
 
 /// What a text gives up, if it succeeds. Of one with any other statement in it nobody knows: a ROLLBACK takes back much.
@@ -25,17 +25,13 @@ fn given_up(statement: &[Piece]) -> Option<Pins> {
         [deallocate, prepare, all] if deallocate.is("deallocate") && prepare.is("prepare") && all.is("all") => {
             Cause::Prepare
         }
-        [select, call @ ..] if select.is("select") && is_unlocking(call) => Cause::AdvisoryLock,
+        _ if selected(statement).is_some_and(is_unlocking) => Cause::AdvisoryLock,
         _ => return None,
     };
     Some(cause.into())
 }
 
 fn is_unlocking(call: &[Piece]) -> bool {
-    let call = match call {
-        [schema, dot, call @ ..] if schema.is("pg_catalog") && dot.is_mark(b'.') => call,
-        _ => call,
-    };
     matches!(call, [function, open, close]
         if function.is("pg_advisory_unlock_all") && open.is_mark(b'(') && close.is_mark(b')'))
 }
