@@ -163,8 +163,8 @@ impl Remembered {
     }
 
     /// Whether a SELECT of this turn may be what makes the next change.
-    pub(crate) fn awaits_call(&self, turn: impl FnOnce() -> u64) -> bool {
-        matches!(self.expected.front(), Some((own, Change::Call { .. })) if *own == turn())
+    pub(crate) fn awaits_call(&self, turn: u64) -> bool {
+        matches!(self.expected.front(), Some((own, Change::Call { .. })) if *own == turn)
     }
 
     /// A request of this turn failed, and with it what is behind it in the same turn.
@@ -176,10 +176,10 @@ impl Remembered {
     }
 
     /// The server is ready for the next request, and has done with this turn.
-    pub(crate) fn ready(&mut self, status: TxStatus, done: impl FnOnce() -> u64) {
-        // Most often there is nothing, and to count turns takes time.
+    pub(crate) fn ready(&mut self, status: TxStatus, done: u64) {
+        // Most often there is nothing.
         if !(self.expected.is_empty() && self.releasing.is_empty()) {
-            self.done(done());
+            self.done(done);
         }
         if status == TxStatus::Idle {
             self.commit();

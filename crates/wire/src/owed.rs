@@ -86,6 +86,8 @@ pub struct Owed {
     queue: VecDeque<Entry>,
     /// How many Queries and Syncs there ever were in it.
     turns: u64,
+    /// How many of them have left it.
+    turn: u64,
     status: TxStatus,
     /// Requests of the extended protocol were sent and no Sync behind them.
     batch_open: bool,
@@ -110,6 +112,7 @@ impl Default for Owed {
         Self {
             queue: VecDeque::new(),
             turns: 0,
+            turn: 0,
             status: TxStatus::Idle,
             batch_open: false,
             skipping: false,
@@ -184,7 +187,7 @@ impl Owed {
     /// The turn that the server is at, or a later one if a COPY has read Syncs. Behind an error, the one that failed.
     #[must_use]
     pub fn turn(&self) -> u64 {
-        self.turns - self.queue.iter().filter(|entry| entry.request.ends_turn()).count() as u64
+        self.turn
     }
 
     /// How many of the Parses and Closes sent will have no answer, the one that failed included, because of the
@@ -309,6 +312,7 @@ impl Owed {
         (self.copy_in, self.copied) = (false, false);
         match self.queue.pop_front_if(|entry| entry.request.ends_turn()) {
             Some(entry) => {
+                self.turn += 1;
                 self.drop_copy_ends();
                 if entry.answer == Answer::Forward { Answer::Forward } else { Answer::Swallow }
             }
@@ -335,6 +339,7 @@ impl Owed {
             Some(_) => {
                 while let Some(entry) = self.queue.pop_front_if(|entry| entry.request != Request::Sync) {
                     self.dropped += usize::from(matches!(entry.request, Request::Parse | Request::Close));
+                    self.turn += u64::from(entry.request.ends_turn());
                 }
                 self.skipping = self.queue.is_empty();
                 self.batch_open |= self.skipping;
@@ -351,6 +356,7 @@ impl Owed {
         behind.pop_front();
         let before = self.queue.len();
         self.queue.retain(|entry| entry.request != Request::Sync);
+        self.turn += (before - self.queue.len()) as u64;
         self.struck = self.queue.len() < before;
         self.queue.append(&mut behind);
         if self.answers_query() {

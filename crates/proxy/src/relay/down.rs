@@ -101,7 +101,7 @@ impl Down<'_> {
         let Session { remembered, statements, .. } = &mut *self.session;
         let Link { upkeep, init, lease, .. } = &mut *self.link;
         // Most often it is one that leaves nothing behind.
-        let is_select = command.starts_with(b"SELECT") && !remembered.awaits_call(|| self.owed.turn());
+        let is_select = command.starts_with(b"SELECT") && !remembered.awaits_call(self.owed.turn());
         if is_select || !matches!(command.first(), Some(b'S' | b'R' | b'D' | b'C' | b'P' | b'L')) {
             return;
         }
@@ -125,7 +125,7 @@ impl Down<'_> {
         let Link { upkeep, init, lease, .. } = &mut *self.link;
         if answer == Answer::Forward {
             self.session.turns += 1;
-            self.session.remembered.ready(self.owed.status(), || self.owed.turn().saturating_sub(1));
+            self.session.remembered.ready(self.owed.status(), self.owed.turn().saturating_sub(1));
         }
         upkeep.ready(self.owed, init);
         if answer == Answer::Forward && upkeep.is_unreported() {

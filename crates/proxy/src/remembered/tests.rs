@@ -13,13 +13,13 @@ fn play(remembered: &mut Remembered, trace: &[&str]) {
                 remembered.sent(effects(text.as_bytes()), sent);
                 sent += 1;
             }
-            ("<", tag) if tag.starts_with("SELECT") && !remembered.awaits_call(|| answered) => {}
+            ("<", tag) if tag.starts_with("SELECT") && !remembered.awaits_call(answered) => {}
             ("<", tag) => {
                 remembered.completed(format!("{tag}\0").as_bytes());
             }
             ("!", _) => remembered.failed(answered),
             (status, _) => {
-                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap(), || answered);
+                remembered.ready(TxStatus::parse(status.as_bytes()[0]).unwrap(), answered);
                 answered += 1;
             }
         }

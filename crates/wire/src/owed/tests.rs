@@ -18,6 +18,8 @@ fn play(owed: &mut Owed, trace: &str) -> String {
                 }
             }
         }
+        let to_end = owed.queue.iter().filter(|entry| entry.request.ends_turn()).count() as u64;
+        assert_eq!(owed.turns - owed.turn, to_end, "{step} in {trace}");
     }
     seen
 }
