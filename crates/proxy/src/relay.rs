@@ -129,7 +129,7 @@ impl Session {
 
     /// This is prepared: what it will do when it is executed.
     fn prepared(&mut self, mut effects: Effects) -> Effects {
-        self.remembered.pin(effects.pins);
+        self.remembered.prepared(&effects);
         // A statement with several commands is none.
         effects.changes.truncate(1);
         effects

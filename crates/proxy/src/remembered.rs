@@ -38,6 +38,8 @@ pub(crate) struct Remembered {
     releasing: Vec<(u64, Pins)>,
     /// What is given up if the transaction commits that is open.
     released: Pins,
+    /// The last turn that was sent and draws from a sequence, until it is known whether a transaction is open behind it.
+    drawing: Option<u64>,
     /// How often there was each reason in this session, for the log.
     counts: Counts,
 }
@@ -64,6 +66,7 @@ impl Remembered {
             lasting: Pins::NONE,
             releasing: Vec::new(),
             released: Pins::NONE,
+            drawing: None,
             counts: Counts::default(),
         };
         // Where backslashes mean something in every string, texts are read wrongly. By the other an idle server would end.
@@ -105,8 +108,8 @@ impl Remembered {
     }
 
     /// How often it had to, and why.
-    pub(crate) fn counts(&self) -> Counts {
-        self.counts
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn pin(&mut self, pins: Pins) {
@@ -116,8 +119,20 @@ impl Remembered {
         }
     }
 
+    /// A statement was prepared that has these effects when it is run.
+    pub(crate) fn prepared(&mut self, effects: &Effects) {
+        self.pin(at_once(effects.pins));
+    }
+
+    /// A statement that was [prepared](Self::prepared) is run in this turn. What it pins was counted then, and may have been
+    /// given up since.
+    pub(crate) fn executed(&mut self, effects: Effects, turn: u64) {
+        self.pin_again(at_once(effects.pins));
+        self.follow(effects, turn);
+    }
+
     /// For what has been counted.
-    pub(crate) fn pin_again(&mut self, pins: Pins) {
+    fn pin_again(&mut self, pins: Pins) {
         self.pins = self.pins.union(pins);
         // What gives up the same was sent before.
         self.released = self.released.without(pins);
@@ -126,7 +141,15 @@ impl Remembered {
 
     /// What was sent to the server in this turn and changes settings, in the order in which its command tags will come.
     pub(crate) fn sent(&mut self, effects: Effects, turn: u64) {
-        self.pin(effects.pins);
+        self.pin(at_once(effects.pins));
+        self.follow(effects, turn);
+    }
+
+    /// What is to come of it when it is answered.
+    fn follow(&mut self, effects: Effects, turn: u64) {
+        if effects.pins.contains(Cause::Nextval) {
+            self.drawing = Some(turn);
+        }
         // Most often there are none.
         if !effects.releases.is_empty() {
             self.releasing.push((turn, effects.releases));
@@ -181,6 +204,9 @@ impl Remembered {
         if !(self.expected.is_empty() && self.releasing.is_empty()) {
             self.done(done);
         }
+        if let Some(last) = self.drawing {
+            self.drawn(last, status, done);
+        }
         if status == TxStatus::Idle {
             self.commit();
         }
@@ -200,6 +226,14 @@ impl Remembered {
             }
             !over
         });
+    }
+
+    /// What is drawn within a transaction is most often asked for there, if it is: mappers do the one and never the other.
+    fn drawn(&mut self, last: u64, status: TxStatus, done: u64) {
+        if status == TxStatus::Idle {
+            self.pin(Cause::Nextval.into());
+        }
+        self.drawing = Some(last).filter(|last| *last > done);
     }
 
     fn changed(&mut self, tag: &[u8]) -> Option<Change> {
@@ -274,6 +308,11 @@ impl Remembered {
             digest([&self.startup[..]].into_iter().chain(statements))
         };
     }
+}
+
+/// What pins as soon as it is sent.
+fn at_once(pins: Pins) -> Pins {
+    pins.without(Cause::Nextval.into())
 }
 
 /// Whether a statement with this change has such a command tag.

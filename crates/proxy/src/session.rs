@@ -295,7 +295,7 @@ impl<'a> Visit<'a> {
     /// Parts client and server, and tells the client why, unless it has left.
     async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) {
         let Self { proxy, arrival, relay, registration, .. } = *self;
-        let pins = relay.session().remembered.counts();
+        let pins = relay.session().remembered.counts().to_string();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
         registration.end();
         let (client, lease) = relay.part();
@@ -313,10 +313,10 @@ impl<'a> Visit<'a> {
         client.say(&refusal.map_or_else(Vec::new, |refusal| refusal.to_message())).await;
         match arrival {
             Arrival::Login if was_in => {
-                info!(id, reason = error.to_string(), pins = pins.to_string(), "session ended");
+                info!(id, reason = error.to_string(), pins, "session ended");
             }
             Arrival::Login => {}
-            Arrival::Guest(_) => debug!(id, reason = error.to_string(), pins = pins.to_string(), "request ended"),
+            Arrival::Guest(_) => debug!(id, reason = error.to_string(), pins, "request ended"),
         }
     }
 

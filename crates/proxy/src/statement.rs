@@ -43,8 +43,13 @@ pub(crate) struct Kept {
 impl Kept {
     /// The query with its end.
     pub(crate) fn query(&self) -> &[u8] {
-        self.content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default()
+        query_of(&self.content)
     }
+}
+
+/// The query with its end, of what is behind the name in a Parse.
+pub(crate) fn query_of(content: &[u8]) -> &[u8] {
+    content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Gives equal statements of one identity the same number, so that its clients find each other's on a server. Two of one

@@ -23,7 +23,7 @@ use wire::owed::{Answer, Owed};
 use crate::config::PoolMode;
 use crate::digest::Digest;
 use crate::effect::Effects;
-use crate::statement::{Kept, Registry, Statement};
+use crate::statement::{Kept, Registry, Statement, query_of};
 
 mod deallocation;
 mod description;
@@ -202,6 +202,18 @@ impl Statements {
             Some(Pending::Named(_, number, _) | Pending::Unnamed(number, _)) => Some(*number),
             _ => None,
         }
+    }
+
+    /// The text of the statement that a Bind is about, as far as it is kept, and what it does.
+    pub(crate) fn bound(&self, head: &[u8]) -> Option<(&[u8], &Effects)> {
+        let (_, rest) = c_string(head).ok()?;
+        let (name, _) = c_string(rest).ok()?;
+        if name.is_empty() {
+            let unnamed = self.unnamed.as_ref()?;
+            return Some((query_of(unnamed.content.as_deref()?), &unnamed.effects));
+        }
+        let kept = self.named.get(key(name))?.kept.get()?;
+        Some((kept.query(), &kept.effects)).filter(|(query, _)| !query.is_empty())
     }
 
     /// A Bind. Returns what the statement that it is about does.

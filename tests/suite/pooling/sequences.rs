@@ -1,7 +1,7 @@
 //! What a session has of its sequences (`currval`, `lastval`) is its own, also among sessions of one identity, which else
 //! leave their servers to each other as they are.
 
-use pgusher_tests::request::{extended, sync};
+use pgusher_tests::request::{bind_named, execute_named, extended, parse_named, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage};
 
 use super::{pool_of, run};
@@ -93,4 +93,44 @@ async fn a_number_that_is_drawn_and_asked_for_at_once_is_told() {
     run(&mut other, "SELECT 1").await;
     run(&mut one, &format!("BEGIN; {INSERT}")).await;
     assert!(one.value("SELECT lastval()").await > mine[1]);
+}
+
+/// As object-relational mappers draw identifiers, which they remember themselves.
+#[tokio::test]
+async fn what_is_drawn_in_a_transaction_keeps_no_server() {
+    let (proxy, database) = numbers().await;
+    let mut client = alice(&proxy, &database, &[]).await;
+    let mut other = proxy.session_with(&Stage::get().token("bob"), &[("database", &database)]).await;
+    let draw = "SELECT nextval('numbers_number_seq')";
+    let drawn = [bind_named("", "draw", &[]), execute_named("", 0), sync()].concat();
+    for begun in [
+        query(format!("BEGIN; {draw}")),
+        [extended("BEGIN"), parse_named("draw", draw), drawn.clone()].concat(),
+        [extended("BEGIN"), drawn].concat(),
+        [extended("BEGIN"), extended("SELECT setval('numbers_number_seq', 100)"), sync()].concat(),
+    ] {
+        let answer = client.answers(&begun, 1).await.remove(0);
+        assert_eq!(error(&answer), None, "{answer:?}");
+        assert_eq!(client.value("SELECT is_called FROM numbers_number_seq").await, "t");
+        run(&mut client, "COMMIT").await;
+        assert_eq!(other.value("SELECT auth.user_id()").await, "bob");
+    }
+}
+
+#[tokio::test]
+async fn what_was_prepared_on_another_server_draws_and_asks_for_its_own_session() {
+    let (proxy, database) = numbers().await;
+    let (mut one, mut other) = (alice(&proxy, &database, &[]).await, alice(&proxy, &database, &[]).await);
+    let run_of = |name| [bind_named("", name, &[]), execute_named("", 0), sync()].concat();
+    let prepared = [parse_named("draw", format!("{INSERT} RETURNING number")), run_of("draw")].concat();
+    one.answers(&prepared, 1).await;
+    run(&mut other, INSERT).await;
+    let drawn = one.answers(&run_of("draw"), 1).await.remove(0);
+    assert_eq!(one.value("SELECT lastval()").await, Message::values(&drawn)[0]);
+
+    one.answers(&[parse_named("ask", "SELECT lastval()"), sync()].concat(), 1).await;
+    run(&mut one, "DISCARD SEQUENCES").await;
+    run(&mut other, INSERT).await;
+    let asked = one.answers(&run_of("ask"), 1).await.remove(0);
+    assert_eq!(error(&asked).as_deref(), Some("55000"), "{asked:?}");
 }

@@ -12,7 +12,10 @@ pub(crate) enum Cause {
     AdvisoryLock,
     SetConfig,
     Load,
-    Sequence,
+    /// `nextval` or `setval`, unless a transaction is open when that has been answered.
+    Nextval,
+    /// `currval` or `lastval`.
+    Currval,
     Seed,
     Dblink,
     Role,
@@ -28,7 +31,7 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Listen,
         Self::Temporary,
         Self::Prepare,
@@ -36,7 +39,8 @@ impl Cause {
         Self::AdvisoryLock,
         Self::SetConfig,
         Self::Load,
-        Self::Sequence,
+        Self::Nextval,
+        Self::Currval,
         Self::Seed,
         Self::Dblink,
         Self::Role,
@@ -57,7 +61,8 @@ impl Cause {
             Self::AdvisoryLock => "advisory lock",
             Self::SetConfig => "set_config",
             Self::Load => "load",
-            Self::Sequence => "sequence",
+            Self::Nextval => "nextval",
+            Self::Currval => "currval",
             Self::Seed => "random seed",
             Self::Dblink => "dblink",
             Self::Role => "role",
@@ -72,11 +77,11 @@ impl Cause {
 
 /// A set of causes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pins(u16);
+pub(crate) struct Pins(u32);
 
 impl Pins {
     pub(crate) const NONE: Self = Self(0);
-    pub(crate) const ALL: Self = Self(u16::MAX);
+    pub(crate) const ALL: Self = Self(u32::MAX);
 
     pub(crate) fn is_empty(self) -> bool {
         self == Self::NONE
@@ -107,7 +112,7 @@ impl Pins {
 
 impl From<Cause> for Pins {
     fn from(cause: Cause) -> Self {
-        Self(1 << cause as u16)
+        Self(1 << cause as u32)
     }
 }
 
@@ -124,14 +129,14 @@ impl fmt::Display for Pins {
     }
 }
 
-/// How often there was each cause.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts([u32; Cause::ALL.len()]);
+/// How often there was each cause. Most sessions have none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts(Option<Box<[u32; Cause::ALL.len()]>>);
 
 impl Counts {
     pub(crate) fn add(&mut self, pins: Pins) {
         for cause in pins.causes() {
-            let count = &mut self.0[cause as usize];
+            let count = &mut self.0.get_or_insert_default()[cause as usize];
             *count = count.saturating_add(1);
         }
     }
@@ -141,7 +146,8 @@ impl Counts {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut comma = "";
-        for (cause, count) in Cause::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0) {
+        let counts = self.0.as_deref().into_iter().flatten();
+        for (cause, count) in Cause::ALL.into_iter().zip(counts).filter(|(_, count)| **count > 0) {
             write!(f, "{comma}{} {count}", cause.name())?;
             comma = ", ";
         }

@@ -247,7 +247,8 @@ impl Reader {
         match function {
             Word::AdvisoryLock => self.pin(Cause::AdvisoryLock),
             Word::DblinkConnect => self.pin(Cause::Dblink),
-            Word::Sequence => self.pin(Cause::Sequence),
+            Word::Currval => self.pin(Cause::Currval),
+            Word::Nextval => self.pin(Cause::Nextval),
             Word::SetSeed => self.pin(Cause::Seed),
             Word::SetConfig if !self.calls.begin(self.depth) => self.pin(Cause::SetConfig),
             Word::SetConfig => {}

@@ -17,7 +17,9 @@ pub(super) fn read(text: &[u8]) -> Pins {
 fn given_up(statement: &[Piece]) -> Option<Pins> {
     let cause = match statement {
         [discard, all] if discard.is("discard") && all.is("all") => return Some(Pins::ALL),
-        [discard, what] if discard.is("discard") && what.is("sequences") => Cause::Sequence,
+        [discard, what] if discard.is("discard") && what.is("sequences") => {
+            return Some(Pins::from(Cause::Nextval).union(Cause::Currval.into()));
+        }
         [reset, all] if reset.is("reset") && all.is("all") => Cause::SetConfig,
         [close, all] if close.is("close") && all.is("all") => Cause::Hold,
         [unlisten, all] if unlisten.is("unlisten") && all.is_mark(b'*') => Cause::Listen,

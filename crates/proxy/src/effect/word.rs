@@ -51,10 +51,13 @@ pub(super) enum Word {
     // Names.
     AdvisoryLock,
     AdvisoryUnlock,
+    /// What tells what a session has drawn from a sequence.
+    Currval,
     DblinkConnect,
+    /// What draws.
+    Nextval,
     PgSettings,
     PgTemp,
-    Sequence,
     SetConfig,
     SetSeed,
 }
@@ -67,7 +70,7 @@ const WORDS: [(&str, Word); 56] = [
     ("close", Word::Close),
     ("concat", Word::Format),
     ("create", Word::Create),
-    ("currval", Word::Sequence),
+    ("currval", Word::Currval),
     ("dblink_connect", Word::DblinkConnect),
     ("deallocate", Word::Deallocate),
     ("declare", Word::Declare),
@@ -84,13 +87,13 @@ const WORDS: [(&str, Word); 56] = [
     ("insert", Word::Insert),
     ("into", Word::Into),
     ("language", Word::Language),
-    ("lastval", Word::Sequence),
+    ("lastval", Word::Currval),
     ("listen", Word::Listen),
     ("load", Word::Load),
     ("local", Word::Local),
     ("loop", Word::Loop),
     ("merge", Word::Merge),
-    ("nextval", Word::Sequence),
+    ("nextval", Word::Nextval),
     ("pg_advisory_lock", Word::AdvisoryLock),
     ("pg_advisory_lock_shared", Word::AdvisoryLock),
     ("pg_advisory_unlock_all", Word::AdvisoryUnlock),
@@ -107,7 +110,7 @@ const WORDS: [(&str, Word); 56] = [
     ("set", Word::Set),
     ("set_config", Word::SetConfig),
     ("setseed", Word::SetSeed),
-    ("setval", Word::Sequence),
+    ("setval", Word::Nextval),
     ("sql", Word::Sql),
     ("temp", Word::Temp),
     ("temporary", Word::Temp),
@@ -288,10 +291,11 @@ impl Word {
         matches!(
             self,
             Self::AdvisoryLock
+                | Self::Currval
                 | Self::DblinkConnect
+                | Self::Nextval
                 | Self::PgSettings
                 | Self::PgTemp
-                | Self::Sequence
                 | Self::SetConfig
                 | Self::SetSeed
         )

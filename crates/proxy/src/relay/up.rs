@@ -6,7 +6,8 @@ use wire::message;
 use wire::owed::{Answer, Owed};
 
 use super::{Broken, Link, Session};
-use crate::effect::{self, Cause, Effects, Pins, Reader};
+use crate::effect::{self, Cause, Effects, Reader};
+use crate::statement::query_of;
 use crate::statements::{Way, sole_deallocation};
 
 /// How much of a Query or a Parse is looked at in one piece.
@@ -137,6 +138,9 @@ impl Judge for Up<'_> {
 impl Up<'_> {
     fn request(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
         let tag = header.tag;
+        if self.link.foreign && tag == frontend::BIND && self.binds_foreign(head) {
+            return Ok(Verdict::Hold);
+        }
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
         let statements = &mut self.session.statements;
         match tag {
@@ -165,7 +169,7 @@ impl Up<'_> {
 
     fn query(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Verdict {
         let effects = (head.len() == header.body as usize).then(|| effect::effects(head));
-        if self.finds_foreign(head, effects.as_ref()) {
+        if self.link.foreign && self.link.finds_foreign(head, effects.as_ref(), self.session.id, self.owed) {
             return Verdict::Hold;
         }
         self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
@@ -190,9 +194,9 @@ impl Up<'_> {
         let Some(name) = head.iter().position(|byte| *byte == 0) else { return Err(Broken::Name(header.tag)) };
         let (unnamed, content) = (name == 0, &head[name + 1..]);
         let whole = head.len() == header.body as usize;
-        let query = content.split_inclusive(|byte| *byte == 0).next().unwrap_or_default();
+        let query = query_of(content);
         let effects = whole.then(|| effect::effects(query.strip_suffix(b"\0").unwrap_or(query)));
-        if self.finds_foreign(query, effects.as_ref()) {
+        if self.link.foreign && self.link.finds_foreign(query, effects.as_ref(), self.session.id, self.owed) {
             return Ok(Verdict::Hold);
         }
         let effects = effects.map(|effects| self.session.prepared(effects));
@@ -216,29 +220,18 @@ impl Up<'_> {
         Ok(verdict)
     }
 
-    /// Whether this asks for what a session has of its sequences, and would be told what another one has. Then it has to
-    /// wait until that is gone, which in the middle of something it cannot.
-    fn finds_foreign(&mut self, text: &[u8], effects: Option<&Effects>) -> bool {
-        if !self.link.foreign {
-            return false;
-        }
-        let asks = effects.is_some_and(|effects| effects.pins.contains(Cause::Sequence));
-        let waits = asks && self.owed.is_idle();
-        if waits {
-            self.link.upkeep.forget_sequences(&self.link.init);
-        }
-        if asks || effect::may_draw(text) {
-            self.link.foreign = false;
-            self.link.lease.session = self.session.id;
-        }
-        waits
+    /// Whether what is bound would [find](Link::finds_foreign) what is another session's.
+    fn binds_foreign(&mut self, head: &[u8]) -> bool {
+        let Session { id, statements, .. } = &*self.session;
+        let bound = statements.bound(head);
+        bound.is_some_and(|(text, effects)| self.link.finds_foreign(text, Some(effects), *id, self.owed))
     }
 
     fn complete(&mut self, long: Long) {
         let effects = effect::effects_of_parts(long.reader);
         match (long.parsed, long.number) {
             (Some(content), Some(number)) => {
-                self.session.remembered.pin(effects.pins);
+                self.session.remembered.prepared(&effects);
                 self.session.statements.complete(number, content, effects);
             }
             // It is refused: there is one of that name.
@@ -249,10 +242,14 @@ impl Up<'_> {
 
     /// A text is run in this turn that has these effects.
     fn sent(&mut self, effects: Effects, turn: u64) {
+        self.doubt(&effects);
+        self.session.remembered.sent(effects, turn);
+    }
+
+    fn doubt(&mut self, effects: &Effects) {
         if !effects.changes.is_empty() {
             self.link.upkeep.doubt();
         }
-        self.session.remembered.sent(effects, turn);
     }
 
     /// A portal is bound to a statement that has these effects.
@@ -274,10 +271,27 @@ impl Up<'_> {
         if !self.session.bound.is_empty()
             && let Some(effects) = self.session.bound.remove(portal(head))
         {
-            // What it pins was counted when it was prepared, and may have been given up since.
-            self.session.remembered.pin_again(effects.pins);
-            self.sent(Effects { pins: Pins::NONE, ..effects }, self.owed.next_turn());
+            self.doubt(&effects);
+            self.session.remembered.executed(effects, self.owed.next_turn());
         }
+    }
+}
+
+impl Link {
+    /// Whether this asks for what the session of this number has of its sequences, and would be told what another one has.
+    /// Then it has to wait until that is gone, which in the middle of something it cannot.
+    fn finds_foreign(&mut self, text: &[u8], effects: Option<&Effects>, session: u64, owed: &Owed) -> bool {
+        let does = |cause| effects.is_some_and(|effects| effects.pins.contains(cause));
+        let asks = does(Cause::Currval);
+        let waits = asks && owed.is_idle();
+        if waits {
+            self.upkeep.forget_sequences(&self.init);
+        }
+        if asks || does(Cause::Nextval) || effect::may_draw(text) {
+            self.foreign = false;
+            self.lease.session = session;
+        }
+        waits
     }
 }
 

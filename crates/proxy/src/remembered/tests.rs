@@ -171,7 +171,7 @@ fn what_is_sent_behind_what_gives_up_its_reason_pins() {
         remembered.sent(effects(b"LISTEN a"), 0);
         remembered.completed(format!("{again}\0").as_bytes());
         remembered.completed(b"LISTEN\0");
-        remembered.ready(TxStatus::Idle, || 0);
+        remembered.ready(TxStatus::Idle, 0);
         assert!(remembered.pins().contains(Cause::Listen), "{again}");
     }
     play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
@@ -218,7 +218,36 @@ fn causes_are_counted() {
         "<SELECT 1",
         "I",
     ];
-    assert_eq!(after(&trace).counts().to_string(), "listen 1, sequence 2");
+    assert_eq!(after(&trace).counts().to_string(), "listen 1, nextval 2");
+}
+
+#[test]
+fn a_draw_pins_unless_a_transaction_is_open_when_it_is_answered() {
+    let draw = ">SELECT nextval('s')";
+    for (trace, expected) in [
+        (&[draw, "<SELECT 1", "I"][..], "nextval 1"),
+        (&[draw, ">BEGIN", "<SELECT 1", "I", "<BEGIN", "T"], "nextval 1"),
+        (&[">BEGIN; SELECT nextval('s'); COMMIT", "<BEGIN", "<SELECT 1", "<COMMIT", "I"], "nextval 1"),
+        (&[draw, "<SELECT 1", "I", ">BEGIN", "<BEGIN", "T", draw, "<SELECT 1", "T", "<COMMIT", "I"], "nextval 1"),
+        (&["<BEGIN", "T", draw, "<SELECT 1", "T", "<COMMIT", "I"], ""),
+        (&[">BEGIN; SELECT nextval('s')", "<BEGIN", "<SELECT 1", "T", "<COMMIT", "I"], ""),
+        (&[">BEGIN", draw, "<BEGIN", "T", "<SELECT 1", "T", "<COMMIT", "I"], ""),
+        (&["<BEGIN", "T", draw, "!", "E", "<ROLLBACK", "I", ">SELECT 1", "<SELECT 1", "I"], ""),
+    ] {
+        let remembered = after(trace);
+        assert_eq!(remembered.counts().to_string(), expected, "{trace:?}");
+        assert_eq!(remembered.pins().is_empty(), expected.is_empty(), "{trace:?}");
+    }
+}
+
+#[test]
+fn what_is_prepared_draws_when_it_is_run() {
+    let mut remembered = after(&[]);
+    remembered.prepared(&effects(b"SELECT nextval('s'), currval('t')"));
+    assert_eq!(remembered.counts().to_string(), "currval 1");
+    remembered.executed(effects(b"SELECT nextval('s')"), 0);
+    remembered.ready(TxStatus::Idle, 0);
+    assert_eq!(remembered.counts().to_string(), "nextval 1, currval 1");
 }
 
 #[test]

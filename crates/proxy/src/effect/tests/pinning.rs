@@ -62,9 +62,9 @@ fn functions_that_leave_something_pin() {
         SELECT pg_catalog . pg_try_advisory_lock_shared /* */ (1)   => advisory lock
         SELECT PG_ADVISORY_LOCK (1)                                 => advisory lock
         SELECT "pg_advisory_lock"(1)                                => advisory lock
-        SELECT nextval('s')                                         => sequence
-        SELECT setval('s', 1)                                       => sequence
-        SELECT currval('s'), lastval()                              => sequence
+        SELECT nextval('s')                                         => nextval
+        SELECT setval('s', 1)                                       => nextval
+        SELECT currval('s'), lastval()                              => currval
         SELECT setseed(0.5)                                         => random seed
         SELECT dblink_connect('c', 'host=x')                        => dblink
         SELECT public.dblink_connect_u('c', 'host=x')               => dblink
@@ -173,7 +173,7 @@ fn what_cannot_be_replayed_or_told_pins() {
         SET a.b                                                     => unclear statement
         SET U&"work\005fmem" = '1MB'                                => unclear statement
         SELECT U&"set\005fconfig"('a', 'b', false)                  => unclear statement
-        SELECT E'é\\', nextval('s')                                 => sequence, unclear statement
+        SELECT E'é\\', nextval('s')                                 => nextval, unclear statement
         "#,
     );
     let long = format!("SET a.b = '{}'", "x".repeat(5000));
@@ -198,12 +198,12 @@ fn bodies_are_looked_into() {
         DO E'BEGIN EXECUTE \'PREPARE p AS SELECT 1\'; END'          => prepare
         DO E'BEGIN PERFORM \156extval(1); END'                      => unclear statement
         DO $$BEGIN EXECUTE q; END$$                                 => unclear statement
-        DO $$BEGIN RETURN QUERY EXECUTE 'SELECT nextval(1)'; END$$  => sequence
+        DO $$BEGIN RETURN QUERY EXECUTE 'SELECT nextval(1)'; END$$  => nextval
         DO $$BEGIN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'; END$$ => cursor with hold
         DO $$BEGIN DEALLOCATE ALL; END$$                            => prepare
         DO $$BEGIN RESET a.b; END$$                                 => setting
         DO LANGUAGE plpython3u $$plpy.execute("LISTEN a")$$         => unclear statement
-        CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'SELECT setval(''s'', 1)' => sequence
+        CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'SELECT setval(''s'', 1)' => nextval
         CREATE OR REPLACE PROCEDURE p() AS $$BEGIN SET a.b = 1; END$$ LANGUAGE plpgsql => setting
         CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1' => temporary object
         DO $a$BEGIN DO $b$BEGIN DO $c$BEGIN DO $d$BEGIN DO $e$ $e$ END$d$ END$c$ END$b$ END$a$ => unclear statement

@@ -12,7 +12,7 @@ fn what_gives_up_all_of_a_kind_gives_up_its_reason() {
         ("DEALLOCATE ALL", "prepare"),
         ("deallocate prepare all", "prepare"),
         ("RESET ALL", "set_config"),
-        ("DISCARD SEQUENCES", "sequence"),
+        ("DISCARD SEQUENCES", "nextval, currval"),
         ("SELECT pg_advisory_unlock_all()", "advisory lock"),
         ("select PG_CATALOG . pg_advisory_unlock_all ( ) ;;", "advisory lock"),
         (
