@@ -1,7 +1,9 @@
 //! Bytes that no driver sends, once somebody is logged in: what is no message ends the session, what is one is
 //! Postgres's to judge, and neither costs the proxy memory.
 
-use pgusher_tests::request::{bind, parse, query, sync};
+use std::ops::Range;
+
+use pgusher_tests::request::{bind, bind_named, close_named, execute_named, parse, parse_named, query, sync};
 use pgusher_tests::{Message, Proxy, Random, Raw, Stage, message, startup, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 
@@ -161,4 +163,51 @@ async fn random_messages_get_answers_that_are_messages() {
         assert!(raw.until_end().await.iter().all(|message| message.tag.is_ascii_alphanumeric()));
     }
     assert_eq!(session(&proxy).await.value("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn statements_that_are_prepared_without_end_cost_little_memory_and_are_refused() {
+    for mode in ["transaction", "session"] {
+        let proxy = Proxy::builder(Stage::get()).set("pool.pool_mode", mode).start().await;
+        let mut raw = session(&proxy).await;
+        let backend = raw.backend().await;
+        let before = proxy.peak_memory();
+        let long = prepare_all(&mut raw, 0..1500, &" ".repeat(16_000)).await;
+        assert!(proxy.peak_memory() - before < LITTLE, "{} of {long} bytes", proxy.peak_memory() - before);
+        prepare_all(&mut raw, 1500..10_000, "").await;
+        assert!(proxy.peak_memory() - before < 2 * LITTLE, "{} bytes", proxy.peak_memory() - before);
+
+        // Each is there, whether it could be made again or not.
+        for index in [0, 100, 1499, 9_999] {
+            assert_eq!(Message::values(&run_prepared(&mut raw, index).await), [index.to_string()], "{mode}");
+        }
+        assert_eq!(raw.backend().await, backend);
+        let more = [parse_named("s10000", "SELECT 10000"), sync()].concat();
+        let missing = [bind_named("", "nothing", &[]), more.clone(), more.clone()].concat();
+        for (requests, answers) in [(more.repeat(3), &["54000"; 3][..]), (missing, &["26000", "54000"])] {
+            let told = raw.answers(&requests, answers.len()).await;
+            let told: Vec<_> = told.iter().map(|answer| (Message::tags(answer), answer[0].sqlstate())).collect();
+            let expected: Vec<_> = answers.iter().map(|code| ("EZ".to_owned(), (*code).to_owned())).collect();
+            assert_eq!(told, expected, "{mode}");
+        }
+        let room = [close_named(b'S', "s7"), parse_named("s10000", "SELECT 10000"), sync()].concat();
+        assert_eq!(Message::tags(&raw.answers(&room, 1).await[0]), "31Z", "{mode}");
+        assert_eq!(Message::values(&run_prepared(&mut raw, 10_000).await), ["10000"], "{mode}");
+    }
+}
+
+/// Prepares `SELECT index` under the name `s` and index. How long the texts are together.
+async fn prepare_all(raw: &mut Raw, indices: Range<usize>, padding: &str) -> usize {
+    let mut length = 0;
+    for index in indices {
+        let requests = [parse_named(&format!("s{index}"), format!("SELECT {index} {padding}")), sync()].concat();
+        length += requests.len();
+        assert_eq!(Message::tags(&raw.answers(&requests, 1).await[0]), "1Z");
+    }
+    length
+}
+
+async fn run_prepared(raw: &mut Raw, index: usize) -> Vec<Message> {
+    let requests = [bind_named("", &format!("s{index}"), &[]), execute_named("", 0), sync()].concat();
+    raw.answers(&requests, 1).await.remove(0)
 }

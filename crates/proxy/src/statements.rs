@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use upstream::Prepared;
 use wire::frame::{Header, frontend};
 use wire::lane::Verdict;
 use wire::owed::{Answer, Owed};
@@ -23,6 +24,7 @@ use wire::owed::{Answer, Owed};
 use crate::config::PoolMode;
 use crate::digest::Digest;
 use crate::effect::Effects;
+use crate::error::too_many_statements;
 use crate::statement::{Kept, Registry, Statement, query_of};
 
 mod deallocation;
@@ -49,6 +51,8 @@ pub(crate) const LONGEST_SHARED: usize = 16 * 1024;
 
 /// What is kept for one client. Beyond it statements are left where they are, and the client with them.
 const MOST_BYTES: usize = 4 << 20;
+
+/// How many statements a client may have. More are refused.
 const MOST_NAMED: usize = 10_000;
 
 /// A client's prepared statements.
@@ -62,7 +66,7 @@ pub(crate) struct Statements {
     unnamed: Option<Unnamed>,
     /// Where the next one can be kept.
     spare: Vec<u8>,
-    /// Of all contents that are kept.
+    /// Of all contents that are kept, those of statements included that are being closed.
     bytes: usize,
     /// A statement has a name and was not kept.
     unkept: bool,
@@ -74,8 +78,8 @@ pub(crate) struct Statements {
     /// A question goes behind the Parse that was judged last.
     asks: bool,
     doubt: Doubt,
-    /// What the client gets in the place of the error that a server was made to raise.
-    refusal: Vec<u8>,
+    /// What the client gets in the place of the error that a server was made to raise, and in which turn.
+    refusal: Option<(u64, Vec<u8>)>,
     /// How many Syncs were sent: an error leaves undone what is in its own batch.
     batch: u64,
 }
@@ -97,7 +101,7 @@ impl Statements {
             heard: None,
             asks: false,
             doubt: Doubt::None,
-            refusal: Vec::new(),
+            refusal: None,
             batch: 0,
         }
     }
@@ -132,9 +136,13 @@ impl Statements {
             return Ok(Verdict::Forward);
         }
         let name_key = key(name);
+        if self.named.len() >= MOST_NAMED && !self.named.contains_key(name_key) {
+            self.pending.push_back(Pending::Nothing);
+            return Ok(self.refuse(too_many_statements(MOST_NAMED), way));
+        }
         if !self.renames {
             // One of a name that is taken will be refused, and the statement stays what it is.
-            let pending = if self.named.contains_key(name_key) || self.named.len() >= MOST_NAMED {
+            let pending = if self.named.contains_key(name_key) {
                 Pending::Nothing
             } else {
                 let statement = self.registry.of_client(effects.unwrap_or_default());
@@ -152,15 +160,22 @@ impl Statements {
             self.pending.push_back(Pending::Nothing);
             return Ok(rename(header, &[], name, other.as_deref().unwrap_or(&statement.name), way.patch));
         }
+        self.unkept |= effects.is_some() && self.bytes + content.len() > MOST_BYTES;
         let statement = match effects {
-            Some(effects) => self.registry.intern(&self.identity, content, effects),
-            None => self.registry.unknown(),
+            Some(effects) if self.bytes + content.len() <= MOST_BYTES => {
+                self.registry.intern(&self.identity, content, effects)
+            }
+            _ => self.registry.unknown(),
         };
         let number = statement.number;
         if way.server.closed(number) {
             self.close_on_server(number, way);
         }
-        self.make_room(number, way);
+        if statement.kept.get().is_some() {
+            self.make_room(number, way);
+        } else {
+            way.server.stays(number);
+        }
         let question = self.question_of_client(name_key, &statement);
         self.asks = question.is_some();
         self.pending.push_back(Pending::Named(name_key.into(), number, question));
@@ -182,7 +197,7 @@ impl Statements {
     }
 
     /// The rest of a long Parse has come: the whole content, if it is short enough to be kept, and what it does.
-    pub(crate) fn complete(&mut self, number: u64, content: Option<Vec<u8>>, effects: Effects) {
+    pub(crate) fn complete(&mut self, number: u64, content: Option<Vec<u8>>, effects: Effects, server: &mut Prepared) {
         let content = content.filter(|content| self.bytes + content.len() <= MOST_BYTES);
         let bytes = content.as_ref().map_or(0, Vec::len);
         if let Some(unnamed) = self.unnamed.as_mut().filter(|unnamed| unnamed.number == number) {
@@ -191,8 +206,11 @@ impl Statements {
         } else if let Some(statement) = self.named.values().find(|statement| statement.number == number) {
             self.unkept |= content.is_none();
             self.bytes += bytes;
-            // It is this client's alone and set only here.
-            let _ = content.map(|content| statement.kept.set(Kept { content: content.into(), effects }));
+            if let Some(content) = content {
+                // It is this client's alone and set only here.
+                let _ = statement.kept.set(Kept { content: content.into(), effects });
+                server.yields(number);
+            }
         }
     }
 
@@ -242,7 +260,7 @@ impl Statements {
         }
         // Parameters that are too many or too few are refused before a result that has changed.
         let is_refused = self.is_miscounted(&statement, parameters);
-        if let Some(verdict) = (!is_refused).then(|| self.ensure(&statement, way)).flatten() {
+        if let Some(verdict) = (!is_refused).then(|| self.ensure(&statement, false, way)).flatten() {
             return Ok((verdict, Effects::default()));
         }
         Ok((rename(header, before, name, &statement.name, way.patch), effects))
@@ -256,10 +274,7 @@ impl Statements {
             return Ok(self.ensure_unnamed(way));
         }
         let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
-        if let Some(verdict) = self.ensure(&statement, way) {
-            if verdict != Verdict::Hold {
-                self.describe_first(&statement);
-            }
+        if let Some(verdict) = self.ensure(&statement, true, way) {
             return Ok(verdict);
         }
         Ok(rename(header, b"S", name, &statement.name, way.patch))
@@ -281,9 +296,7 @@ impl Statements {
             self.pending.push_back(Pending::Nothing);
             return Ok(Verdict::Forward);
         };
-        let number = statement.number;
-        self.bytes -= kept_bytes(&statement);
-        let there = way.server.closed(number);
+        let there = way.server.closed(statement.number);
         let verdict =
             if self.renames { rename(header, b"S", name, &statement.name, way.patch) } else { Verdict::Forward };
         self.pending.push_back(Pending::Forgotten(name_key, statement, there));
@@ -299,7 +312,6 @@ impl Statements {
 
     fn keep(&mut self, name: &[u8], statement: Arc<Statement>) {
         self.bytes += kept_bytes(&statement);
-        self.unkept |= self.bytes > MOST_BYTES || self.named.len() >= MOST_NAMED;
         self.named.insert(name.into(), statement);
     }
 }

@@ -13,6 +13,8 @@ pub struct Prepared {
     named: HashMap<u64, Entry>,
     /// Those of them that are there, but are not known to be what their number stands for.
     spoiled: HashSet<u64>,
+    /// How many of them stay, whatever comes.
+    staying: usize,
     clock: u64,
     most: usize,
     /// The unnamed statement: it may be any client's, and each makes its own.
@@ -26,13 +28,15 @@ struct Entry {
     used: u64,
     /// What is kept with it.
     kept: Option<Arc<dyn Any + Send + Sync>>,
+    /// It cannot be made again, and takes nobody's place.
+    stays: bool,
 }
 
 impl Prepared {
-    /// A server that has none, and may have so many.
+    /// A server that has none, and may have so many, not counting those that stay.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { named: HashMap::new(), spoiled: HashSet::new(), clock: 0, most: most.max(1), unnamed: None }
+        Self { named: HashMap::new(), spoiled: HashSet::new(), staying: 0, clock: 0, most: most.max(1), unnamed: None }
     }
 
     /// Whether it has this one, which is about to be used.
@@ -68,18 +72,36 @@ impl Prepared {
         self.clock += 1;
         self.spoiled.remove(&number);
         let known = self.insert(number).is_some();
-        if known || self.named.len() <= self.most {
+        if known || self.named.len() - self.staying <= self.most {
             return None;
         }
-        let oldest = self.named.iter().min_by_key(|(_, entry)| entry.used).map(|(oldest, _)| *oldest)?;
+        let others = self.named.iter().filter(|(_, entry)| !entry.stays);
+        let oldest = others.min_by_key(|(_, entry)| entry.used).map(|(oldest, _)| *oldest)?;
         self.closed(oldest);
         Some(oldest)
+    }
+
+    /// Notes one that is there, or is being made, and cannot be made again: it stays until it is closed.
+    pub fn stays(&mut self, number: u64) {
+        self.closed(number);
+        self.clock += 1;
+        self.named.insert(number, Entry { used: self.clock, kept: None, stays: true });
+        self.staying += 1;
+    }
+
+    /// Notes that it can be made again.
+    pub fn yields(&mut self, number: u64) {
+        if let Some(entry) = self.named.get_mut(&number) {
+            self.staying -= usize::from(std::mem::take(&mut entry.stays));
+        }
     }
 
     /// Notes one that is being closed, or was not made after all. Whether it was there.
     pub fn closed(&mut self, number: u64) -> bool {
         self.spoiled.remove(&number);
-        self.named.remove(&number).is_some()
+        let closed = self.named.remove(&number);
+        self.staying -= usize::from(closed.as_ref().is_some_and(|entry| entry.stays));
+        closed.is_some()
     }
 
     /// Notes one that is there after all, because it was not closed. What it is like has been forgotten.
@@ -92,11 +114,13 @@ impl Prepared {
     pub fn clear(&mut self) {
         self.named.clear();
         self.spoiled.clear();
+        self.staying = 0;
         self.unnamed = None;
     }
 
     fn insert(&mut self, number: u64) -> Option<Entry> {
-        self.named.insert(number, Entry { used: self.clock, kept: None })
+        self.yields(number);
+        self.named.insert(number, Entry { used: self.clock, kept: None, stays: false })
     }
 }
 
@@ -113,6 +137,20 @@ mod tests {
         assert_eq!(prepared.made(4), Some(2));
         assert!(!prepared.uses(2) && prepared.uses(1) && prepared.uses(3) && prepared.uses(4));
         assert_eq!(prepared.made(5), Some(1));
+    }
+
+    #[test]
+    fn what_cannot_be_made_again_stays_until_it_is_closed() {
+        let mut prepared = Prepared::new(1);
+        prepared.stays(1);
+        prepared.stays(2);
+        assert_eq!([3, 4].map(|number| prepared.made(number)), [None, Some(3)]);
+        assert!(prepared.uses(1) && prepared.closed(1) && !prepared.uses(1));
+        prepared.yields(2);
+        assert_eq!([5, 6].map(|number| prepared.made(number)), [Some(2), Some(4)], "one a time is closed");
+        prepared.stays(7);
+        prepared.clear();
+        assert_eq!([8, 9].map(|number| prepared.made(number)), [None, Some(8)]);
     }
 
     #[test]

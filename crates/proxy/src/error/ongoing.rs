@@ -26,6 +26,23 @@ pub(crate) fn result_changed() -> Vec<u8> {
     out
 }
 
+/// Refuses one prepared statement more than a session may have.
+pub(crate) fn too_many_statements(most: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    message::error_response(
+        &mut out,
+        &Report {
+            severity: "ERROR",
+            code: "54000",
+            message: "too many prepared statements",
+            detail: Some(&format!("A session may have {most}.")),
+            hint: Some("Close those that are no longer needed, or use the unnamed one."),
+            routine: None,
+        },
+    );
+    out
+}
+
 /// Tells a client that it waits for a server.
 pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
     let mut out = Vec::new();

@@ -167,9 +167,12 @@ impl Down<'_> {
         self.session.statements.dropped(dropped, failed, &mut self.link.lease.prepared);
         self.session.remembered.failed(self.owed.turn());
         let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
+        let made =
+            answer == Answer::Refuse && field(b'C') == Some(NO_SUCH_STATEMENT) && head.len() == header.body as usize;
+        let refusal = self.session.statements.take_refusal(self.owed.turn(), made);
         match (answer, field(b'C')) {
-            (Answer::Refuse, Some(NO_SUCH_STATEMENT)) if head.len() == header.body as usize => {
-                patch.extend(self.session.statements.take_refusal());
+            (Answer::Refuse, _) if refusal.is_some() => {
+                patch.extend(refusal.unwrap_or_default());
                 return Verdict::Patch(header.frame_size() as usize);
             }
             (Answer::Forward | Answer::Refuse, code) => {

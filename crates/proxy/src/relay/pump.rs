@@ -74,11 +74,8 @@ impl Relay {
         }
     }
 
-    /// Whether the client's next request has to wait for an answer to those before it.
     fn must_wait(&self) -> bool {
-        self.owed.is_full()
-            || self.session.statements.is_waiting()
-            || self.link.as_ref().is_some_and(|link| link.upkeep.holds_back(&self.owed))
+        self.link.as_ref().is_some_and(|link| up::must_wait(&self.owed, &self.session, link))
     }
 }
 

@@ -91,8 +91,7 @@ impl Judge for Up<'_> {
 
     fn judge(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
         let tag = header.tag;
-        let waits = self.link.upkeep.holds_back(self.owed) || self.session.statements.is_waiting();
-        if self.session.terminated || self.owed.is_full() || waits {
+        if self.session.terminated || must_wait(self.owed, self.session, self.link) {
             return Ok(Verdict::Hold);
         }
         if tag == frontend::TERMINATE {
@@ -232,7 +231,7 @@ impl Up<'_> {
         match (long.parsed, long.number) {
             (Some(content), Some(number)) => {
                 self.session.remembered.prepared(&effects);
-                self.session.statements.complete(number, content, effects);
+                self.session.statements.complete(number, content, effects, &mut self.link.lease.prepared);
             }
             // It is refused: there is one of that name.
             (Some(_), None) => {}
@@ -293,6 +292,12 @@ impl Link {
         }
         waits
     }
+}
+
+/// Whether the client's next request has to wait for an answer to those before it.
+pub(super) fn must_wait(owed: &Owed, session: &Session, link: &Link) -> bool {
+    let refusing = || session.statements.is_refusing() && owed.settles_unaided();
+    owed.is_full() || session.statements.is_waiting() || refusing() || link.upkeep.holds_back(owed)
 }
 
 /// The name that a Bind or an Execute begins with.

@@ -56,7 +56,7 @@ impl Statements {
     pub(crate) fn deallocated_all(&mut self, server: &mut Prepared) {
         self.named.clear();
         self.unkept = false;
-        self.bytes = self.unnamed_bytes();
+        self.bytes = self.bytes_but_named();
         server.clear();
     }
 }

@@ -61,11 +61,13 @@ pub(crate) struct ResultChanged;
 impl Statements {
     /// Has the server make a statement that it lacks, before the client's frame that is about it. Returns what becomes of
     /// that, where it is not to be sent for this statement.
-    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, way: &mut Way<'_>) -> Option<Verdict> {
+    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, describes: bool, way: &mut Way<'_>) -> Option<Verdict> {
         let number = statement.number;
         if self.doubt == Doubt::Confirmed(number) {
             self.doubt = Doubt::None;
-            return Some(self.refuse(way));
+            // Postgres describes the parameters before it refuses.
+            let parameters = statement.description.get().filter(|_| describes).map(Description::parameter_description);
+            return Some(self.refuse([parameters.unwrap_or_default(), result_changed()].concat(), way));
         }
         let there = way.server.uses(number);
         let is_right = there && !way.server.is_spoiled(number) && !self.is_uncertain(number);
@@ -167,9 +169,10 @@ impl Statements {
         self.pending.push_back(Pending::Closed(number));
     }
 
-    /// Has the server fail in the place of the client's request: it skips that, and what is behind it.
-    fn refuse(&mut self, way: &mut Way<'_>) -> Verdict {
-        self.refusal = result_changed();
+    /// Has the server fail in the place of the client's request: it skips that, and what is behind it. The client is told
+    /// why, if nothing before it fails.
+    pub(super) fn refuse(&mut self, why: Vec<u8>, way: &mut Way<'_>) -> Verdict {
+        self.refusal.get_or_insert_with(|| (way.owed.next_turn(), why));
         about(frontend::DESCRIBE, &self.registry.name(self.registry.next()), way.patch);
         way.owed.sent(frontend::DESCRIBE, Answer::Refuse);
         Verdict::Patch(0)
@@ -187,16 +190,16 @@ impl Statements {
         is_miscounted
     }
 
-    /// It was a Describe: Postgres tells the types of the parameters before it refuses.
-    pub(super) fn describe_first(&mut self, statement: &Statement) {
-        if let Some(description) = statement.description.get() {
-            self.refusal.splice(0..0, description.parameter_description());
-        }
+    /// The server has raised an error in this turn, one that it was `made` to raise or another. What the client is told in
+    /// the place of that.
+    pub(crate) fn take_refusal(&mut self, turn: u64, made: bool) -> Option<Vec<u8>> {
+        let (_, refusal) = self.refusal.take_if(|(own, _)| *own <= turn)?;
+        Some(refusal).filter(|_| made)
     }
 
-    /// What the client is told in the place of the server's error.
-    pub(crate) fn take_refusal(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.refusal)
+    /// Whether the server was made to raise an error that it has not raised yet.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refusal.is_some()
     }
 
     /// The client prepares a statement under this name: what is to be asked behind its Parse.

@@ -48,6 +48,7 @@ impl Statements {
         match answered {
             Some(Pending::Made(.., question) | Pending::Named(.., question)) => self.listen(question),
             Some(Pending::Unnamed(_, before)) => self.unnamed_parsed(before),
+            Some(Pending::Forgotten(_, statement, _)) => self.bytes -= kept_bytes(&statement),
             _ => {}
         }
     }
@@ -85,10 +86,12 @@ impl Statements {
             }
             Pending::Unnamed(number, before) => self.unnamed_undone(number, before, failed, server),
             Pending::Forgotten(name, statement, there) => {
-                if there {
-                    server.restored(statement.number);
+                match there {
+                    true if statement.kept.get().is_some() => server.restored(statement.number),
+                    true => server.stays(statement.number),
+                    false => {}
                 }
-                self.keep(&name, statement);
+                self.named.insert(name, statement);
             }
             // It is still there, and nobody's.
             Pending::UnnamedForgotten => server.unnamed = Some(self.registry.next()),

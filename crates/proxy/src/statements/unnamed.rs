@@ -3,7 +3,7 @@
 use upstream::Prepared;
 
 use super::pending::Pending;
-use super::{MOST_BYTES, Statements};
+use super::{MOST_BYTES, Statements, kept_bytes};
 use crate::effect::Effects;
 
 /// The largest buffer that waits for the next statement.
@@ -76,10 +76,11 @@ impl Statements {
         server.unnamed = None;
     }
 
-    /// How many bytes are kept of it.
-    pub(super) fn unnamed_bytes(&self) -> usize {
+    /// How many bytes are kept of it, and of what is being replaced or closed.
+    pub(super) fn bytes_but_named(&self) -> usize {
         let before = self.pending.iter().map(|pending| match pending {
             Pending::Unnamed(_, Some(before)) => before.bytes(),
+            Pending::Forgotten(_, statement, _) => kept_bytes(statement),
             _ => 0,
         });
         self.unnamed.as_ref().map_or(0, Unnamed::bytes) + before.sum::<usize>()
