@@ -171,9 +171,11 @@ impl Registration {
     /// behind that.
     pub(crate) fn suspend(&self, behind: Option<&Arc<CancelTarget>>) {
         let mut reach = lock(&self.server);
-        if !matches!(*reach, Reach::Later { .. }) {
-            *reach = Reach::Later { waiting: Vec::new(), behind: behind.cloned() };
-        }
+        let waiting = match &mut *reach {
+            Reach::Later { waiting, .. } => std::mem::take(waiting),
+            Reach::Nobody | Reach::Now(_) => Vec::new(),
+        };
+        *reach = Reach::Later { waiting, behind: behind.cloned() };
     }
 
     /// The session has no server any more. Before that server is lent to somebody else, the tickets that were issued

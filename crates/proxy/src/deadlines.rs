@@ -42,15 +42,20 @@ pub(crate) enum Standing {
     Open,
     /// The client waits for a server.
     Waiting,
-    /// A server works at the client's so-manieth request.
-    Working(u64),
+    /// A server works at a request of the client's.
+    Working {
+        /// The how-manieth.
+        turn: u64,
+        /// In a transaction that one before has begun.
+        open: bool,
+    },
 }
 
 impl Standing {
     /// What a session does of which this is owed, and that has had so many answers.
     pub(crate) fn of(owed: &Owed, turns: u64) -> Self {
         match owed.status() {
-            _ if !owed.is_settled() => Self::Working(turns),
+            status if !owed.is_settled() => Self::Working { turn: turns, open: status != TxStatus::Idle },
             TxStatus::Idle => Self::Idle,
             TxStatus::Open | TxStatus::Failed => Self::Open,
         }
@@ -152,7 +157,7 @@ struct Timers {
     timeouts: Timeouts,
     standing: Standing,
     since: Instant,
-    /// When the client began not to be idle.
+    /// When the transaction began.
     transaction: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
 }
@@ -171,7 +176,12 @@ impl Timers {
         }
         let now = Instant::now();
         (self.standing, self.since) = (standing, now);
-        self.transaction = (!standing.is_between()).then(|| self.transaction.unwrap_or(now));
+        self.transaction = match standing {
+            Standing::Idle | Standing::Waiting => None,
+            // Another, if the client did not wait for the end of the one before.
+            Standing::Working { open: false, .. } => Some(now),
+            Standing::Working { open: true, .. } | Standing::Open => Some(self.transaction.unwrap_or(now)),
+        };
         true
     }
 
@@ -181,7 +191,7 @@ impl Timers {
             Standing::Idle => (client_idle, TimedOut::ClientIdle),
             Standing::Open => (idle_transaction, TimedOut::IdleTransaction),
             Standing::Waiting => return None,
-            Standing::Working(_) => (query, TimedOut::Query),
+            Standing::Working { .. } => (query, TimedOut::Query),
         };
         let here = (!here.0.is_zero()).then(|| (self.since + here.0, here.1(here.0)));
         let whole = self.transaction.filter(|_| !transaction.is_zero());
@@ -199,5 +209,40 @@ impl Future for Timers {
             self.sleep.as_mut().reset(at);
         }
         self.sleep.as_mut().poll(cx).map(|()| what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A session that is checked each second, until a transaction has lasted for three.
+    async fn ended_at(standings: impl IntoIterator<Item = Standing>) -> Option<usize> {
+        let timeouts = Timeouts { transaction: 3 * SECOND, ..Timeouts::default() };
+        let mut timers = Timers::new(timeouts);
+        for (index, standing) in standings.into_iter().enumerate() {
+            timers.turn(standing);
+            if timers.next().is_some_and(|(at, _)| at <= Instant::now()) {
+                return Some(index);
+            }
+            advance(SECOND).await;
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transaction_is_not_longer_than_it_is() {
+        let alone = (0..9).map(|turn| Standing::Working { turn, open: false });
+        assert_eq!(ended_at(alone.clone()).await, None, "each is one of its own, though none is waited for");
+        assert_eq!(ended_at(alone.clone().flat_map(|standing| [standing, Standing::Idle])).await, None);
+        let begun = (0..9).map(|turn| Standing::Working { turn, open: turn > 2 });
+        assert_eq!(ended_at(begun).await, Some(5), "the third begins one");
+        let open = [Standing::Working { turn: 0, open: false }, Standing::Open];
+        assert_eq!(ended_at(open.into_iter().chain([Standing::Open; 9])).await, Some(3));
+        assert_eq!(ended_at([Standing::Working { turn: 0, open: false }; 9]).await, Some(3));
     }
 }

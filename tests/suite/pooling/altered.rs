@@ -34,11 +34,16 @@ async fn change_hands(bob: &mut Raw) {
 
 /// Has the proxy find out that something was altered: a session that comes upon it first ends.
 async fn find_out(proxy: &Proxy, bob: &mut Raw) {
+    find_out_behind(proxy, bob, "SELECT auth.user_id()").await;
+}
+
+/// The same, where this was run by somebody else when the session had prepared its statement.
+async fn find_out_behind(proxy: &Proxy, bob: &mut Raw, sql: &str) {
     let stage = Stage::get();
     let (table, superuser) = table(stage).await;
     let mut finder = proxy.session(&stage.token("finder")).await;
     batch(&mut finder, &[parse_named("s", format!("SELECT * FROM {table}"))]).await;
-    change_hands(bob).await;
+    bob.query(sql).await;
     alter(&superuser, &format!("ALTER TABLE {table} ADD m int")).await;
     finder.send(&[call("s"), sync()].concat()).await;
     let end = finder.until_end().await;
@@ -51,6 +56,18 @@ async fn a_client_never_gets_other_columns_than_it_was_told_of() {
     let (stage, proxy) = (Stage::get(), pool_of(1).await);
     let mut bob = proxy.session(&stage.token("bob")).await;
     find_out(&proxy, &mut bob).await;
+}
+
+#[tokio::test]
+async fn an_error_that_is_only_called_so_makes_nobody_look_first() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let mut bob = proxy.session(&stage.token("bob")).await;
+    let raise = format!(
+        "DO $$ BEGIN RAISE '{}' USING ERRCODE = '{RESULT_CHANGED}'; END $$",
+        "cached plan must not change result type"
+    );
+    assert_eq!(bob.query(&raise).await[0].sqlstate(), RESULT_CHANGED);
+    find_out_behind(&proxy, &mut bob, &raise).await;
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ const ERROR: usize = 1024;
 /// How long a ParameterStatus may be.
 const PARAMETER: usize = 8 * 1024;
 
-/// The SQLSTATE of "cached plan must not change result type", among others.
-const FEATURE_NOT_SUPPORTED: &[u8] = b"0A000";
+/// The SQLSTATE of "cached plan must not change result type", and the routine that raises it, which no statement can name.
+const RESULT_CHANGED: [Option<&[u8]>; 2] = [Some(b"0A000"), Some(b"RevalidateCachedQuery")];
 
 /// The SQLSTATE of "prepared statement … does not exist".
 const NO_SUCH_STATEMENT: &[u8] = b"26000";
@@ -176,7 +176,7 @@ impl Down<'_> {
                 return Verdict::Patch(header.frame_size() as usize);
             }
             (Answer::Forward | Answer::Refuse, code) => {
-                if code == Some(FEATURE_NOT_SUPPORTED) {
+                if [code, field(b'R')] == RESULT_CHANGED {
                     self.session.statements.outdated();
                 }
                 return Verdict::Forward;
