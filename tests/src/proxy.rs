@@ -33,6 +33,7 @@ pub struct ProxyBuilder<'a> {
     settings: Vec<String>,
     tables: String,
     tls: bool,
+    ulimit: Option<String>,
     socket: bool,
     http: bool,
     anonymous: bool,
@@ -53,6 +54,7 @@ impl Proxy {
             settings: Vec::new(),
             tables: String::new(),
             tls: false,
+            ulimit: None,
             socket: false,
             http: false,
             anonymous: true,
@@ -202,6 +204,13 @@ impl ProxyBuilder<'_> {
         self
     }
 
+    /// With these arguments to the shell's `ulimit` before it starts.
+    #[must_use]
+    pub fn ulimit(mut self, arguments: &str) -> Self {
+        self.ulimit = Some(arguments.to_owned());
+        self
+    }
+
     /// Listening at a Unix socket too.
     #[must_use]
     pub fn socket(mut self) -> Self {
@@ -256,7 +265,14 @@ impl ProxyBuilder<'_> {
         let directory = self.stage.files().join(format!("proxy-{}", random_hex(4)));
         std::fs::create_dir(&directory).expect("a directory");
         std::fs::write(directory.join("proxy.toml"), self.toml(&directory)).expect("a file");
-        let mut command = Command::new(binary());
+        let mut command = match &self.ulimit {
+            None => Command::new(binary()),
+            Some(arguments) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit {arguments} && exec \"$0\" \"$@\"")]).arg(binary());
+                shell
+            }
+        };
         command.args(["serve", "--config"]).arg(directory.join("proxy.toml"));
         for setting in &self.settings {
             command.args(["--set", setting]);

@@ -110,6 +110,23 @@ async fn a_new_key_works_at_once_and_a_withdrawn_one_no_longer() {
 }
 
 #[tokio::test]
+async fn at_sighup_keys_are_loaded_at_once_and_it_is_told_if_there_are_none() {
+    let stage = Stage::get();
+    let key = new_key();
+    let server = KeyServer::start(&[&key]).await;
+    let proxy = proxy_of(stage, &server).start().await;
+    let alice = proxy.config(&token(stage, "alice", &key));
+    let session = proxy.connect(&token(stage, "alice", &key)).await;
+
+    server.publish(Some(document(&[])));
+    proxy.signal("HUP").await;
+
+    proxy.logs("the issuer has no usable key").await;
+    wait::until("the end of a key", async || alice.connect(tokio_postgres::NoTls).await.is_err().then_some(())).await;
+    session.query_one("SELECT auth.user_id()", &[]).await.expect("who is in stays in");
+}
+
+#[tokio::test]
 async fn a_flood_of_unknown_keys_costs_the_issuer_next_to_nothing() {
     let stage = Stage::get();
     let key = new_key();

@@ -232,3 +232,19 @@ async fn a_statement_that_cannot_be_cancelled_keeps_its_place_in_the_pool() {
     superuser.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.expect("it may");
     let_in(&proxy, &token).await;
 }
+
+#[tokio::test]
+async fn as_many_files_may_be_open_as_the_system_allows_and_too_few_are_told() {
+    // Soft and hard.
+    let limits = |proxy: &Proxy| {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).expect("its limits");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("one of files");
+        line.split_whitespace().skip(3).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let proxy =
+        Proxy::builder(Stage::get()).set("pool.max_client_conn", 200).ulimit("-Sn 64 && ulimit -Hn 400").start().await;
+    assert_eq!(limits(&proxy), ["400", "400"]);
+    assert!(!proxy.log().iter().any(|line| line.contains("limit on open files")));
+    let proxy = Proxy::builder(Stage::get()).set("pool.max_client_conn", 400).ulimit("-n 400").start().await;
+    proxy.logs("the hard limit on open files is lower").await;
+}

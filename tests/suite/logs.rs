@@ -1,8 +1,11 @@
 //! What the log says of logins and refusals, and what it never says.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 
 use pgusher_tests::{Answer, Proxy, Stage, message, wait};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 /// The one line with this message of the log whose other fields are these.
@@ -164,5 +167,44 @@ async fn nobody_writes_a_line_of_their_own_into_the_log() {
         proxy.logs("client left").await;
         let lines = proxy.log();
         assert_eq!(lines.iter().find(|line| line.starts_with("FORGED") || line.contains('\x1b')), None);
+    }
+}
+
+/// A reader may take the first of two, or the last, or refuse both.
+#[tokio::test]
+async fn no_line_has_a_field_twice() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).set("tls.required", "always").tls().start().await;
+    proxy.refused(&stage.token("alice")).await;
+    for line in proxy.log() {
+        let fields: Fields = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(fields.0.contains("message"), "{line}");
+    }
+    assert!(proxy.log().iter().any(|line| line.contains("\"severity\":\"")), "nothing was found: {:?}", proxy.log());
+}
+
+/// The names of an object's fields, which has each once.
+struct Fields(BTreeSet<String>);
+
+impl<'a> Deserialize<'a> for Fields {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self(BTreeSet::new()))
+    }
+}
+
+impl<'a> Visitor<'a> for Fields {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
+            if !self.0.insert(name.clone()) {
+                return Err(A::Error::custom(format!("{name:?} is there twice")));
+            }
+        }
+        Ok(self)
     }
 }

@@ -1,6 +1,6 @@
 //! TLS between a client and the proxy: who gets it, who has to have it, and what may not go before it.
 
-use pgusher_tests::{Message, Proxy, Raw, Stage, Token, startup, wait};
+use pgusher_tests::{Authority, Message, Proxy, Raw, Stage, Token, startup, wait};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -209,4 +209,31 @@ async fn who_comes_from_elsewhere_has_to_come_by_tls() {
             assert!(error.field(b'H').is_some_and(|told| told.contains(hint)), "{error:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_at_sighup_and_who_is_in_stays_in() {
+    let (stage, proxy) = (Stage::get(), with_certificate().await);
+    let trusts = async |authority: &Authority| {
+        let mut raw = proxy.raw().await;
+        raw.send(&SSL).await;
+        assert_eq!(raw.byte().await, Some(b'S'));
+        raw.into_tls(authority.client_config(&[])).await.is_ok()
+    };
+    let mut before = negotiated(&proxy).await;
+    before.log_in(&stage.token("alice").to_string()).await;
+    let other = Authority::new(stage.files());
+    assert!(trusts(&stage.authority).await && !trusts(&other).await);
+
+    let new = other.certify("localhost");
+    std::fs::write(proxy.directory().join("server.crt"), new.certificate_pem).expect("a file");
+    proxy.signal("HUP").await;
+    proxy.logs("certificate not renewed\",\"error\":\"the key does not fit").await;
+    assert!(trusts(&stage.authority).await, "what is there stays");
+
+    std::fs::write(proxy.directory().join("server.key"), new.key_pem).expect("a file");
+    proxy.signal("HUP").await;
+    proxy.logs("certificate loaded").await;
+    assert!(trusts(&other).await && !trusts(&stage.authority).await);
+    assert_eq!(before.value("SELECT count(*) FROM todos").await, "3");
 }

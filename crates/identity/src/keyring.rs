@@ -82,6 +82,13 @@ impl Keyring {
         }
     }
 
+    /// Has the keys loaded anew, whenever that was done last.
+    pub(crate) fn renew(&self) {
+        if let Self::Renewed(subscription) = self {
+            subscription.asked.send_modify(Asked::again);
+        }
+    }
+
     /// Waits for the first load; says why if it failed.
     pub(crate) async fn ready(&self) -> Result<(), Arc<LoadError>> {
         let Self::Renewed(subscription) = self else { return Ok(()) };
@@ -112,11 +119,17 @@ impl Subscription {
         self.asked.send_if_modified(|asked| {
             let due = asked.at.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
             if due {
-                *asked = Asked { request: asked.request + 1, at: Some(Instant::now()) };
+                asked.again();
             }
             due
         });
         self.asked.borrow().request
+    }
+}
+
+impl Asked {
+    fn again(&mut self) {
+        *self = Self { request: self.request + 1, at: Some(Instant::now()) };
     }
 }
 

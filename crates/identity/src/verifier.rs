@@ -82,6 +82,11 @@ impl Verifier {
         unready
     }
 
+    /// Has all keys loaded anew now, whenever that was done last.
+    pub fn renew(&self) {
+        self.providers.iter().for_each(|provider| provider.keys().renew());
+    }
+
     /// The identity of whoever brings `token` and asks for `role`.
     ///
     /// Waits for keys where that can help: for the first load, and for a newer one if the key id is

@@ -73,7 +73,7 @@ pub async fn run(args: &DemoArgs) -> Result<(), Error> {
                 stop.gently.cancel();
             }
         };
-        let served = serve::run(config, sockets, stop.clone(), on_ready).await;
+        let served = serve::run(config, sockets, stop.clone(), None, on_ready).await;
         if let Some(app) = opened?.app {
             app.stop().await;
         }

@@ -159,20 +159,20 @@ impl Guard {
     fn tell(&self, fresh: &[Finding]) {
         let (refused, mut others): (Vec<_>, Vec<_>) = fresh.iter().partition(|finding| self.refuses(finding));
         for Finding { rule, level, subject, evidence, mend, place } in refused {
-            let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
-            error!(rule, level, database, subject, evidence, mend, "unsafe: {why}");
+            let (rule, severity, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
+            error!(rule, severity, database, subject, evidence, mend, "unsafe: {why}");
         }
         let kind =
             |finding: &Finding| (finding.rule.id, finding.level, database(finding.place.as_ref()).map(str::to_owned));
         others.sort_by_key(|finding| kind(finding));
         for same in others.chunk_by(|one, other| kind(one) == kind(other)) {
             let Finding { rule, level, evidence, place, .. } = same[0];
-            let (rule, level, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
+            let (rule, severity, why, database) = (rule.id, level.word(), rule.why, database(place.as_ref()));
             let (count, subjects) = (same.len(), first_subjects(same));
             if self.allows(same[0]) {
-                debug!(rule, level, database, count, subjects, evidence, "found, and allowed by [safety]");
+                debug!(rule, severity, database, count, subjects, evidence, "found, and allowed by [safety]");
             } else {
-                warn!(rule, level, database, count, subjects, evidence, "found: {why}");
+                warn!(rule, severity, database, count, subjects, evidence, "found: {why}");
             }
         }
     }

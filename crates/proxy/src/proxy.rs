@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use identity::{Renewal, Verifier};
 use rustls::ServerConfig;
-use rustls::sign::SingleCertAndKey;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use upstream::{ClaimsMode, Event, Happened, Login, Pools};
 
 use crate::admission::Admission;
@@ -115,6 +114,16 @@ impl Proxy {
         self.certificate.as_ref().map(|tls| Arc::new(server_config(tls, protocols)))
     }
 
+    /// Reads the certificate anew, and asks the issuers for their keys.
+    pub(crate) fn renew(&self) {
+        match self.certificate.as_ref().map(|tls| tls.certificate.renew()) {
+            None => {}
+            Some(Ok(())) => info!("certificate loaded"),
+            Some(Err(error)) => error!(error, "certificate not renewed"),
+        }
+        self.verifier.renew();
+    }
+
     /// Whether this is the role that needs no token.
     pub(crate) fn is_anonymous(&self, role: &str) -> bool {
         self.anonymous.as_deref() == Some(role)
@@ -166,12 +175,11 @@ fn log_server(event: Event<'_>) {
 }
 
 fn server_config(tls: &Tls, protocols: &[&[u8]]) -> ServerConfig {
-    let resolver = SingleCertAndKey::from(tls.certified_key.clone());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has cipher suites for both versions");
-    let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+    let mut config = config.with_no_client_auth().with_cert_resolver(tls.certificate.clone());
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use identity::Renewed;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -67,12 +67,19 @@ pub struct Sockets {
     pub http: Vec<TcpListener>,
 }
 
-/// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most. Calls `on_ready` when
-/// clients are let in; never if it could not start, or was told to stop before.
+/// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most. At each of `hangups` it
+/// renews certificate and keys. Calls `on_ready` when clients are let in; never if it could not start, or was told to stop
+/// before.
 ///
 /// # Errors
 /// [`StartError`], if it could not start.
-pub async fn run(config: Config, sockets: Sockets, stop: Stop, on_ready: impl FnOnce()) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    sockets: Sockets,
+    stop: Stop,
+    hangups: Option<Signal>,
+    on_ready: impl FnOnce(),
+) -> Result<(), StartError> {
     let (grace, runtime) = (config.session.shutdown_grace, config.runtime.clone());
     let admin = bind(&config.listen.admin).await?;
     log_addresses(&admin, "metrics");
@@ -93,6 +100,7 @@ pub async fn run(config: Config, sockets: Sockets, stop: Stop, on_ready: impl Fn
     let server = (!sockets.http.is_empty()).then(|| http::Server::start(&proxy, runtime.http_threads)).transpose();
     let server = server.map_err(StartError::Worker)?.map(Arc::new);
     warm(&proxy);
+    background.spawn(renew(proxy.clone(), hangups));
     background.spawn(proxy.pools.clone().maintain());
     background.spawn({
         let proxy = proxy.clone();
@@ -142,6 +150,14 @@ pub fn stop_on_signals(stop: Stop) -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+async fn renew(proxy: Arc<Proxy>, hangups: Option<Signal>) {
+    let Some(mut hangups) = hangups else { return };
+    while hangups.recv().await.is_some() {
+        info!("SIGHUP: renewing certificate and keys; the rest of the configuration is read at start");
+        proxy.renew();
+    }
 }
 
 /// Listens at each of these addresses.
@@ -217,7 +233,11 @@ fn log_renewal(renewed: Renewed) {
             for reason in skipped {
                 warn!(provider, reason, "a key is not usable");
             }
-            info!(provider, usable, "keys loaded");
+            if usable == 0 {
+                warn!(provider, "the issuer has no usable key: its tokens are refused");
+            } else {
+                info!(provider, usable, "keys loaded");
+            }
         }
         Renewed::Failed { provider, error } => warn!(provider, %error, "keys not renewed"),
     }

@@ -36,7 +36,7 @@ pub(super) static EXPIRES: Rule = rule(
     "certificate-expires-soon",
     Level::Warning,
     "a certificate expires soon",
-    "It needs a successor, and a restart of the proxy to take it.",
+    "It needs a successor, and the proxy a SIGHUP to take it.",
 );
 pub(super) static NAMELESS: Rule = rule(
     "certificate-without-names",

@@ -8,6 +8,7 @@ use clap::ColorChoice;
 use identity::Verifier;
 use sql::OwnedTable;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 use tracing_subscriber::filter::Targets;
@@ -24,7 +25,7 @@ use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::listener::Listener;
 use crate::proxy::Stop;
 use crate::serve::Sockets;
-use crate::{check, demo, serve, setup};
+use crate::{check, demo, descriptors, serve, setup};
 
 pub(super) fn execute(command: &Command) -> Result<(), Failure> {
     match command {
@@ -47,15 +48,18 @@ fn serve_until_stopped(args: &ConfigArgs) -> Result<(), Failure> {
     for warning in warnings {
         warn!("{warning}");
     }
+    descriptors::raise(&config);
     runtime()?.block_on(async {
         let stop = Stop::default();
         serve::stop_on_signals(stop.clone()).map_err(failed_to("wait for signals"))?;
+        // From here on it ends nobody.
+        let hangups = signal(SignalKind::hangup()).map_err(failed_to("wait for signals"))?;
         let mut sockets = Sockets { http: serve::bind(&config.listen.http).await?, ..Sockets::default() };
         for address in &config.listen.postgres {
             let listener = Listener::bind(address).await;
             sockets.postgres.push(listener.map_err(failed_to(format!("listen on {address}")))?);
         }
-        Ok(serve::run(config, sockets, stop, || ()).await?)
+        Ok(serve::run(config, sockets, stop, Some(hangups), || ()).await?)
     })
 }
 

@@ -5,13 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-
 use super::secret;
 use super::section::{Placed, Section};
+use crate::certificate::{self, Certificate};
 
 /// The port that clients connect to where none is given, and that names the Unix socket.
 pub const DEFAULT_PORT: u16 = 6432;
@@ -65,7 +61,7 @@ impl fmt::Display for Address {
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// The certificate chain and its private key, which belong together.
-    pub certified_key: Arc<CertifiedKey>,
+    pub certificate: Arc<Certificate>,
     /// Who has to use TLS.
     pub required: TlsRequired,
 }
@@ -166,32 +162,17 @@ pub(super) fn read_tls(mut section: Section<'_>) -> Option<Tls> {
     let certificate_file = section.path("certificate_file");
     let key_file = section.path("key_file");
     section.finish();
-    let chain = certificate_file.and_then(|path| or_report(&section, "certificate_file", certificates(&path)));
-    let key = key_file.and_then(|path| {
-        secret::warn_of_readers(&section, "key_file", &path);
-        let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| unreadable(&path, &error));
-        or_report(&section, "key_file", key)
+    let chain = certificate_file.as_deref().map(certificate::chain);
+    let chain = chain.and_then(|chain| or_report(&section, "certificate_file", chain));
+    let key = key_file.as_deref().and_then(|path| {
+        secret::warn_of_readers(&section, "key_file", path);
+        or_report(&section, "key_file", certificate::key(path))
     });
-    let certified_key = CertifiedKey::from_der(chain?, key?, &aws_lc_rs::default_provider());
-    let certified_key = certified_key.map_err(|error| format!("the key does not fit the certificate: {error}"));
-    let certified_key = Arc::new(or_report(&section, "key_file", certified_key)?);
-    Some(Tls { certified_key, required })
+    let pair = or_report(&section, "key_file", certificate::pair(chain?, key?))?;
+    let certificate = Arc::new(Certificate::new(certificate_file?, key_file?, pair));
+    Some(Tls { certificate, required })
 }
 
 fn or_report<T>(section: &Section<'_>, key: &str, result: Result<T, String>) -> Option<T> {
     result.map_err(|message| section.error(key, message)).ok()
-}
-
-/// The certificates of a PEM file: at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match all {
-        Ok(chain) if chain.is_empty() => Err(format!("{} has no certificate in PEM form", path.display())),
-        Ok(chain) => Ok(chain),
-        Err(error) => Err(unreadable(path, &error)),
-    }
-}
-
-fn unreadable(path: &Path, error: &rustls_pki_types::pem::Error) -> String {
-    format!("cannot read {}: {error}", path.display())
 }
