@@ -131,10 +131,10 @@ pub(crate) enum Error {
         retry_after: Duration,
     },
     /// No server became free in time.
-    #[error("no server within query_wait_timeout = {waited:?}: default_pool_size = {size} are in use")]
+    #[error("no server within query_wait_timeout = {waited:?}: {} = {} are in use", .limit.0, .limit.1)]
     PoolFull {
-        /// `default_pool_size`.
-        size: usize,
+        /// The key of the limit, and its value.
+        limit: (&'static str, usize),
         /// `query_wait_timeout`.
         waited: Duration,
     },
@@ -258,9 +258,11 @@ impl Error {
             Self::TooFast { pace, retry_after } => Refusal::new("53400", "too many requests")
                 .detail(format!("{pace}."))
                 .hint(format!("Try again in {}.", seconds(*retry_after))),
-            Self::PoolFull { size, waited } => Refusal::new("53300", "no server connection became free in time")
-                .detail(format!("default_pool_size is {size}, query_wait_timeout is {}.", seconds(*waited)))
-                .hint("Close idle sessions, or raise default_pool_size."),
+            Self::PoolFull { limit: (key, value), waited } => {
+                Refusal::new("53300", "no server connection became free in time")
+                    .detail(format!("{key} is {value}, query_wait_timeout is {}.", seconds(*waited)))
+                    .hint(format!("End transactions that are idle, or raise {key}."))
+            }
             Self::Upstream(error) => upstream_failed(error, connection),
             Self::Pool(error) => upstream_failed(error, connection),
             Self::ClientBroke(broken) => {

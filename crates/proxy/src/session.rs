@@ -6,11 +6,12 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use identity::Identity;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
-use upstream::{Lease, Want};
+use upstream::{Lease, Limit, Want};
 use wire::stream::Stream;
 
 use crate::admission::{LoginPermit, Seat};
@@ -278,7 +279,7 @@ impl<'a> Visit<'a> {
             }
             while timer.as_mut().poll(cx).is_ready() {
                 if noticed {
-                    return Poll::Ready(Err(Error::PoolFull { size: proxy.pool.servers.default_pool_size, waited }));
+                    return Poll::Ready(Err(pool_full(proxy, &want, waited)));
                 }
                 noticed = true;
                 relay.tell(&notice_of_waiting(proxy.pool.query_wait_notify));
@@ -332,4 +333,15 @@ impl<'a> Visit<'a> {
             "login"
         );
     }
+}
+
+/// No server became free in time, because of the limit that kept this waiting.
+fn pool_full(proxy: &Proxy, want: &Want<'_>, waited: Duration) -> Error {
+    let servers = &proxy.pool.servers;
+    let limit = match proxy.pools.limit(want) {
+        Limit::Pool => ("default_pool_size", servers.default_pool_size),
+        Limit::Database => ("max_db_connections", servers.max_db_connections),
+        Limit::Identity => ("max_identity_servers", servers.max_identity_servers),
+    };
+    Error::PoolFull { limit, waited }
 }

@@ -40,7 +40,7 @@ pub use init::{Backend, DefaultAccess, Flight, Part, SessionInit, switch};
 pub use login::{Login, Password};
 pub use means::Means;
 pub use parameters::{ParameterError, Parameters, fuzz_options};
-pub use pool::{Counts, Event, Happened, Holder, Holds, Lease, PoolConfig, Pools, Reuse, Tenant, Want};
+pub use pool::{Counts, Event, Happened, Holder, Holds, Lease, Limit, PoolConfig, Pools, Reuse, Tenant, Want};
 pub use prepared::Prepared;
 pub use server::{ConnectConfig, Server, default_access};
 pub use session_jwt::SessionKey;

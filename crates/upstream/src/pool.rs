@@ -79,6 +79,17 @@ pub struct Want<'a> {
     pub holder: Option<Holder>,
 }
 
+/// What keeps somebody waiting for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// [`PoolConfig::default_pool_size`].
+    Pool,
+    /// [`PoolConfig::max_db_connections`].
+    Database,
+    /// [`PoolConfig::max_identity_servers`].
+    Identity,
+}
+
 /// Whether a server that one identity has used may be lent to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
@@ -242,6 +253,13 @@ impl Pools {
     fn join(self: &Arc<Self>, want: &Want<'_>) -> Waiting {
         let (database, joined) = self.step_in(want.database, |database| database.join(want));
         database.finish(joined)
+    }
+
+    /// What keeps somebody waiting who wants this.
+    #[must_use]
+    pub fn limit(&self, want: &Want<'_>) -> Limit {
+        let databases = self.databases.read().unwrap_or_else(PoisonError::into_inner);
+        databases.get(want.database).map_or(Limit::Pool, |database| database.limit(want))
     }
 
     /// Makes the pool one that was wanted, so that `min_pool_size` holds for it from now on.

@@ -50,6 +50,23 @@ async fn a_client_that_gets_no_server_in_time_is_told_so() {
 }
 
 #[tokio::test]
+async fn who_waits_in_vain_is_told_which_limit_it_was() {
+    let stage = Stage::get();
+    for (limit, other) in [("max_identity_servers", "alice"), ("max_db_connections", "bob")] {
+        let builder = Proxy::builder(stage).set(&format!("pool.{limit}"), 1).set("pool.query_wait_timeout", "300ms");
+        let proxy = builder.start().await;
+        let mut alice = proxy.session(&stage.token("alice")).await;
+        run(&mut alice, "BEGIN").await;
+        let mut waiting = proxy.session(&stage.token(other)).await;
+        waiting.send(&query("SELECT 1")).await;
+        let end = waiting.until_end().await;
+        assert_eq!(Message::tags(&end), "E");
+        assert_eq!(end[0].field(b'D').as_deref(), Some(&*format!("{limit} is 1, query_wait_timeout is 0.3 s.")));
+        assert!(end[0].field(b'H').is_some_and(|hint| hint.contains(limit)), "{end:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_identity_has_so_many_clients_and_no_more() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).set("pool.max_identity_conn", 2).start().await;

@@ -124,7 +124,9 @@ async fn wait_for_share(service: &Service, asked: &Asked, identity: &Identity) -
     let (pool, request) = (&service.proxy.pool, &asked.request);
     let share = service.shares.take(&request.database, &request.role, holder(identity));
     let waited = pool.query_wait_timeout;
-    timeout(waited, share).await.map_err(|_| Error::PoolFull { size: service.config.max_pool_servers, waited })
+    timeout(waited, share)
+        .await
+        .map_err(|_| Error::PoolFull { limit: ("http.max_pool_servers", service.config.max_pool_servers), waited })
 }
 
 /// Reads the body, as much of it as there may be, and no longer than it may take.

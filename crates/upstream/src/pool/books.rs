@@ -1,6 +1,8 @@
 //! The books of one database: who has which place, who waits, which servers are idle. Everything here happens under
 //! one lock and at once; what takes time is noted as an [`Effect`].
 
+mod limits;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -341,20 +343,6 @@ impl Books {
             pool.places += 1;
             pool.open(None, &mut self.effects);
         }
-    }
-
-    /// The most servers that a pool can come to.
-    fn size(&self) -> usize {
-        let PoolConfig { default_pool_size, reserve_pool_size, reserve_pool_timeout, max_db_connections, .. } =
-            self.config;
-        let reserve = if reserve_pool_timeout.is_zero() { 0 } else { reserve_pool_size };
-        let all = if max_db_connections > 0 { max_db_connections } else { usize::MAX };
-        (default_pool_size + reserve).min(all)
-    }
-
-    fn is_full(&self) -> bool {
-        let limit = self.config.max_db_connections;
-        limit > 0 && self.pools.values().map(|pool| pool.places).sum::<usize>() >= limit
     }
 
     fn refuse_all(&mut self, role: &Arc<str>, error: &Arc<Error>) {

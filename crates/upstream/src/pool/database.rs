@@ -11,7 +11,7 @@ use super::effect::{Effect, Instead};
 use super::lease::{Lease, Place, Waiting};
 use super::open::open;
 use super::role::{Counts, Use};
-use super::{Common, Event, Happened, Pools, Want};
+use super::{Common, Event, Happened, Limit, Pools, Want};
 
 pub(super) struct Database {
     pub(super) name: Arc<str>,
@@ -63,6 +63,10 @@ impl Database {
     pub(super) fn close(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
         let Step { effects, .. } = self.step(Books::drain);
         effects.into_iter().filter_map(|effect| self.carry_out(effect)).collect()
+    }
+
+    pub(super) fn limit(&self, want: &Want<'_>) -> Limit {
+        self.lock().limit(want)
     }
 
     pub(super) fn is_empty(&self) -> bool {
