@@ -59,6 +59,9 @@ async fn what_a_session_has_made_is_there_in_its_next_transaction() {
 async fn who_gives_up_all_of_a_kind_keeps_no_server_for_it() {
     let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
     let reset = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;";
+    // Npgsql's.
+    let all = "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;CLOSE ALL;UNLISTEN *;SELECT pg_advisory_unlock_all();\
+        DISCARD SEQUENCES;DISCARD TEMP";
     for (made, given_up) in [
         ("LISTEN doors", "UNLISTEN *"),
         ("PREPARE p AS SELECT 7", "DEALLOCATE ALL"),
@@ -66,6 +69,8 @@ async fn who_gives_up_all_of_a_kind_keeps_no_server_for_it() {
         ("SELECT pg_advisory_lock(44)", "SELECT pg_advisory_unlock_all()"),
         ("SELECT set_config('work_mem', '3MB', 1 = 2)", "RESET ALL"),
         ("LISTEN doors; SELECT pg_advisory_lock(44); SELECT set_config('work_mem', '3MB', 1 = 2)", reset),
+        ("LISTEN doors; SELECT pg_advisory_lock(44)", all),
+        ("SET ROLE NONE", "SET SESSION AUTHORIZATION DEFAULT"),
     ] {
         for other in &mut crowd.others {
             run(other, "ROLLBACK").await;

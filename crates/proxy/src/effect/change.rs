@@ -113,7 +113,12 @@ fn is_of_session(second: &Piece, behind: &[Piece]) -> bool {
 /// replay must not undo the ones that it does not mention: it is known by the only one that it does.
 fn set_session(second: &Piece, behind: &[Piece]) -> Option<Found> {
     if second.is("authorization") {
-        return Some(Found::Pin(Cause::Role));
+        // By default the session is its login's, and the role that of the startup packet.
+        return if matches!(behind, [default] if default.is("default")) {
+            NOTHING
+        } else {
+            Some(Found::Pin(Cause::Role))
+        };
     }
     let modes: Vec<_> = behind.iter().skip(2).filter_map(Piece::name).collect();
     let name = match modes.join(&b' ').as_slice() {
@@ -178,7 +183,9 @@ fn reset(rest: &[Piece]) -> Option<Found> {
     match rest {
         [all] if all.is("all") => return Some(Found::Change(Change::ResetAll)),
         [time, zone] if time.is("time") && zone.is("zone") => return Some(reset_of(b"timezone")),
-        [first, second] if first.is("session") && second.is("authorization") => return Some(Found::Pin(Cause::Role)),
+        // These lead back to the login, and to the role of the startup packet.
+        [first, second] if first.is("session") && second.is("authorization") => return NOTHING,
+        [role] if role.is("role") || role.is("session_authorization") => return NOTHING,
         [first, _, _] if first.is("transaction") => return NOTHING,
         _ => {}
     }
@@ -251,7 +258,7 @@ fn special(name: &[u8]) -> Option<Found> {
 
 /// Where the temporary schema is on the path, whatever is made may be temporary.
 fn pins_of_path(text: &[u8]) -> Pins {
-    if mentions_temporary(text) { Cause::Temporary.into() } else { Pins::NONE }
+    if mentions_temporary(text) { Cause::Setting.into() } else { Pins::NONE }
 }
 
 pub(crate) fn mentions_temporary(text: &[u8]) -> bool {

@@ -49,10 +49,15 @@ pub(super) fn selected(statement: &[Piece]) -> Option<&[Piece]> {
 
 /// The first of a text.
 pub(super) fn pieces(text: &[u8]) -> Vec<Piece> {
+    first_pieces(text, MOST)
+}
+
+/// The first of a text, and at most so many.
+pub(super) fn first_pieces(text: &[u8], most: usize) -> Vec<Piece> {
     let mut lexer = Lexer::default();
     let mut pieces = Vec::with_capacity(8);
     let mut at = 0;
-    while pieces.len() < MOST {
+    while pieces.len() < most {
         let Some(token) = lexer.next(text, &mut at).or_else(|| lexer.last()) else { break };
         match token {
             Token::Word(span) => pieces.push(Piece::Word(lexer.bytes(span, text).to_ascii_lowercase())),

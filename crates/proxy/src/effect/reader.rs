@@ -27,6 +27,8 @@ pub(crate) struct Reader {
     depth: u32,
     /// The tokens before this one, the last first, as far as they were words.
     before: [Word; 2],
+    /// It makes something temporary, unless that turns out to last no longer than its transaction.
+    temporary: bool,
     calls: Calls,
     kept: Kept,
     string: Text,
@@ -145,6 +147,9 @@ impl Reader {
             self.pin(Cause::SetConfig);
             self.calls = Calls::default();
         }
+        if std::mem::take(&mut self.temporary) {
+            self.pin(Cause::Temporary);
+        }
         self.kind = Kind::Empty;
         self.depth = 0;
         self.before = [Word::Other; 2];
@@ -180,6 +185,7 @@ impl Reader {
         }
         match word {
             Word::Temp if is_into(before) => self.pin(Cause::Temporary),
+            Word::Drop if before == [Word::Commit, Word::On] && self.depth == 0 => self.temporary = false,
             // Functions name it last on their path, so that nothing is looked for there.
             Word::PgTemp if self.kind != Kind::Routine => self.pin(Cause::Temporary),
             Word::PgSettings if self.kind == Kind::Update || before[0] == Word::Update => self.pin(Cause::Setting),
@@ -195,7 +201,7 @@ impl Reader {
             (Kind::Prepare | Kind::PrepareTransaction, _) => self.pin_for(Cause::Prepare),
             (Kind::Load, _) => self.kind = Kind::Other,
             (Kind::Declare, Word::Hold) if before == Word::With => self.pin(Cause::Hold),
-            (Kind::Create, Word::Temp) if before.leads_to_temp() => self.pin(Cause::Temporary),
+            (Kind::Create, Word::Temp) if before.leads_to_temp() => self.temporary = true,
             (Kind::Create, Word::Function | Word::Procedure) if before.leads_to_routine() => self.kind = Kind::Routine,
             (Kind::Explain, Word::Create) => self.kind = Kind::Create,
             // What other languages run cannot be told.

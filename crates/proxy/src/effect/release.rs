@@ -1,12 +1,15 @@
 //! Statements that give up all of a kind that keeps a server with its client, as the pools of drivers send them between
 //! two users.
 
-use super::piece::{MOST, Piece, pieces, selected};
+use super::piece::{Piece, first_pieces, selected};
 use super::{Cause, Pins};
+
+/// As many tokens as such a text may have. Npgsql's and deadpool's have seven statements.
+const MOST: usize = 64;
 
 /// What a text gives up, if it succeeds. Of one with any other statement in it nobody knows: a ROLLBACK takes back much.
 pub(super) fn read(text: &[u8]) -> Pins {
-    let pieces = pieces(text);
+    let pieces = first_pieces(text, MOST);
     if pieces.len() == MOST {
         return Pins::NONE;
     }
@@ -17,6 +20,19 @@ pub(super) fn read(text: &[u8]) -> Pins {
 fn given_up(statement: &[Piece]) -> Option<Pins> {
     let cause = match statement {
         [discard, all] if discard.is("discard") && all.is("all") => return Some(Pins::ALL),
+        [discard, plans] if discard.is("discard") && plans.is("plans") => return Some(Pins::NONE),
+        [reset, role] if reset.is("reset") && role.is("role") => return Some(Pins::NONE),
+        [discard, temp] if discard.is("discard") && (temp.is("temp") || temp.is("temporary")) => Cause::Temporary,
+        [set, session, authorization, default]
+            if set.is("set") && session.is("session") && authorization.is("authorization") && default.is("default") =>
+        {
+            Cause::Role
+        }
+        [reset, session, authorization]
+            if reset.is("reset") && session.is("session") && authorization.is("authorization") =>
+        {
+            Cause::Role
+        }
         [discard, what] if discard.is("discard") && what.is("sequences") => {
             return Some(Pins::from(Cause::Nextval).union(Cause::Currval.into()));
         }

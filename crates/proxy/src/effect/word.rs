@@ -12,11 +12,13 @@ pub(super) enum Word {
     As,
     Begin,
     Close,
+    Commit,
     Create,
     Deallocate,
     Declare,
     Discard,
     Do,
+    Drop,
     Else,
     Execute,
     Explain,
@@ -33,6 +35,7 @@ pub(super) enum Word {
     Local,
     Loop,
     Merge,
+    On,
     PlPgSql,
     Prepare,
     Procedure,
@@ -63,11 +66,12 @@ pub(super) enum Word {
 }
 
 /// Sorted by the first letter.
-const WORDS: [(&str, Word); 56] = [
+const WORDS: [(&str, Word); 59] = [
     ("alter", Word::Alter),
     ("as", Word::As),
     ("begin", Word::Begin),
     ("close", Word::Close),
+    ("commit", Word::Commit),
     ("concat", Word::Format),
     ("create", Word::Create),
     ("currval", Word::Currval),
@@ -76,6 +80,7 @@ const WORDS: [(&str, Word); 56] = [
     ("declare", Word::Declare),
     ("discard", Word::Discard),
     ("do", Word::Do),
+    ("drop", Word::Drop),
     ("else", Word::Else),
     ("execute", Word::Execute),
     ("explain", Word::Explain),
@@ -94,6 +99,7 @@ const WORDS: [(&str, Word); 56] = [
     ("loop", Word::Loop),
     ("merge", Word::Merge),
     ("nextval", Word::Nextval),
+    ("on", Word::On),
     ("pg_advisory_lock", Word::AdvisoryLock),
     ("pg_advisory_lock_shared", Word::AdvisoryLock),
     ("pg_advisory_unlock_all", Word::AdvisoryUnlock),
@@ -241,6 +247,8 @@ impl Word {
             Self::Other
                 | Self::As
                 | Self::Begin
+                | Self::Commit
+                | Self::Drop
                 | Self::Else
                 | Self::Execute
                 | Self::Explain
@@ -255,6 +263,7 @@ impl Word {
                 | Self::Local
                 | Self::Loop
                 | Self::Merge
+                | Self::On
                 | Self::PlPgSql
                 | Self::Procedure
                 | Self::Replace

@@ -28,6 +28,9 @@ fn what_outlives_the_transaction_pins() {
         CREATE GLOBAL TEMPORARY TABLE t ()                          => temporary object
         CREATE OR REPLACE TEMP VIEW v AS SELECT 1                   => temporary object
         CREATE TEMP SEQUENCE s                                      => temporary object
+        CREATE TEMP TABLE t () ON COMMIT DELETE ROWS                => temporary object
+        CREATE TEMP TABLE t AS SELECT (a ON COMMIT DROP)            => temporary object
+        CREATE TEMP TABLE t () ON COMMIT DROP; CREATE TEMP TABLE u () => temporary object
         CREATE/**/TEMP TABLE t ()                                   => temporary object
         EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1             => temporary object
         SELECT * INTO TEMP x FROM y                                 => temporary object
@@ -36,9 +39,9 @@ fn what_outlives_the_transaction_pins() {
         CREATE TABLE pg_temp.t (a int)                              => temporary object
         CREATE TABLE "pg_temp".t (a int)                            => temporary object
         SELECT * FROM PG_TEMP_3.t                                   => temporary object
-        SET search_path = pg_temp, public                           => temporary object
-        SET search_path = 'PG_TEMP'                                 => temporary object
-        SET LOCAL search_path = 'pg_temp'                           => temporary object
+        SET search_path = pg_temp, public                           => temporary object, setting
+        SET search_path = 'PG_TEMP'                                 => setting
+        SET LOCAL search_path = 'pg_temp'                           => setting
         SET idle_session_timeout = '10min'                          => setting
         PREPARE p AS SELECT 1                                       => prepare
         PREPARE p (int) AS SELECT $1                                => prepare
@@ -49,6 +52,17 @@ fn what_outlives_the_transaction_pins() {
         LOAD 'auto_explain'                                         => load
         LOAD E'auto_explain'                                        => load
         "#,
+    );
+}
+
+#[test]
+fn what_is_dropped_with_its_transaction_is_free() {
+    check_free(
+        "CREATE TEMP TABLE t (a int) ON COMMIT DROP
+        create local temporary table if not exists t (like u including all) on /* */ commit drop;
+        CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1
+        BEGIN; CREATE TEMP TABLE t () ON COMMIT DROP; COPY t FROM STDIN; COMMIT
+        DO $$ BEGIN CREATE TEMP TABLE t () ON COMMIT DROP; END $$",
     );
 }
 
@@ -144,11 +158,8 @@ fn who_one_is_pins() {
         SET SESSION ROLE admin                                      => role
         SET role = admin                                            => role
         SET "Role" TO DEFAULT                                       => role
-        RESET ROLE                                                  => role
         SET SESSION AUTHORIZATION x                                 => role
-        SET SESSION SESSION AUTHORIZATION DEFAULT                   => role
         SET session_authorization TO x                              => role
-        RESET SESSION AUTHORIZATION                                 => role
         SET request.jwt.claims = '{}'                               => claims
         SET SESSION "Request".jwt.claim.sub TO 'x'                  => claims
         SET pgusher.x = 'y'                                         => claims
@@ -157,6 +168,10 @@ fn who_one_is_pins() {
     check_free(
         "SET LOCAL ROLE admin
         SET LOCAL SESSION AUTHORIZATION x
+        RESET ROLE
+        RESET SESSION AUTHORIZATION
+        SET SESSION AUTHORIZATION DEFAULT
+        SET SESSION SESSION AUTHORIZATION DEFAULT
         SET LOCAL request.jwt.claims = '{}'
         RESET pg_session_jwt.jwk",
     );
