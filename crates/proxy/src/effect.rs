@@ -7,6 +7,7 @@
 
 mod calls;
 mod change;
+mod deallocated;
 mod fuzz;
 mod glance;
 mod kept;
@@ -18,6 +19,7 @@ mod release;
 mod word;
 
 pub(crate) use change::{is_of_claims, mentions_temporary};
+pub(crate) use deallocated::deallocated;
 pub use fuzz::fuzz_effects;
 pub(crate) use pins::{Cause, Counts, Pins};
 pub(crate) use reader::Reader;

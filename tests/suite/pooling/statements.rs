@@ -183,7 +183,15 @@ async fn a_simple_query_drops_the_unnamed_statement() {
 #[tokio::test]
 async fn sql_deallocates_what_was_prepared_by_message() {
     let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
-    for sql in ["DEALLOCATE s", "DEALLOCATE PREPARE s;", "deallocate \"s\"", "DEALLOCATE ALL", "DISCARD ALL"] {
+    // The third is psqlODBC's.
+    for sql in [
+        "DEALLOCATE s",
+        "DEALLOCATE PREPARE s;",
+        "BEGIN; SAVEPOINT a;DEALLOCATE \"s\";RELEASE a; COMMIT",
+        "SELECT 'é'; deallocate \"s\" ; SELECT 2",
+        "DEALLOCATE ALL",
+        "DISCARD ALL",
+    ] {
         for moved in [false, true] {
             let mut client = crowd.proxy.session(&stage.token("alice")).await;
             batch(&mut client, &[parse_named("s", "SELECT 1"), call("s")]).await;

@@ -6,7 +6,7 @@ use wire::message;
 use wire::owed::{Answer, Owed};
 
 use super::{Broken, Link, Session};
-use crate::effect::{self, Cause, Effects, Reader};
+use crate::effect::{self, Cause, Change, Effects, Reader};
 use crate::statement::query_of;
 use crate::statements::{Way, sole_deallocation};
 
@@ -177,12 +177,12 @@ impl Up<'_> {
             self.session.long = Some(Box::new(Long::new(header, head, head.len(), turn)));
             return Verdict::Forward;
         };
-        let sole = sole_deallocation(head, &effects);
+        let deallocates = effects.changes.iter().any(|change| matches!(change, Change::Deallocate(Some(_))));
         self.sent(effects, turn);
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
-        match sole.and_then(|name| self.session.statements.deallocate(&name, &mut way)) {
-            Some(ours) => {
-                message::query(patch, &ours);
+        match deallocates.then(|| self.session.statements.deallocate_within(head, &mut way)).flatten() {
+            Some(text) => {
+                message::query(patch, &text);
                 Verdict::Patch(Header::SIZE + head.len())
             }
             None => Verdict::Forward,

@@ -1,10 +1,12 @@
 //! SQL that deallocates statements. It says the name that the client gave, and is to mean the one that the server knows.
 
+use std::ffi::CStr;
+
 use upstream::Prepared;
 
 use super::frames::key;
 use super::{Statements, Way, kept_bytes};
-use crate::effect::{Change, Effects};
+use crate::effect::{Change, Effects, deallocated};
 use crate::statement::Statement;
 
 /// Behind the name of a statement that is empty: it can be made whatever has become of the transaction.
@@ -21,13 +23,34 @@ pub(crate) fn sole_deallocation(query: &[u8], effects: &Effects) -> Option<Vec<u
 }
 
 impl Statements {
-    /// The statement of this name is about to be deallocated by SQL: what to say of it on the server. Where it is not there
-    /// another is made in its place: behind an error a Query would not be answered.
+    /// The statement of this name is about to be deallocated by SQL: what to say of it on the server.
     pub(crate) fn deallocate(&mut self, name: &[u8], way: &mut Way<'_>) -> Option<String> {
+        self.name_to_deallocate(name, way).map(|name| format!("DEALLOCATE {name}"))
+    }
+
+    /// The same in the midst of a text with other statements: the text with the names that the server knows, if there are
+    /// any.
+    pub(crate) fn deallocate_within(&mut self, query: &[u8], way: &mut Way<'_>) -> Option<String> {
+        let text = CStr::from_bytes_with_nul(query).ok()?.to_str().ok()?;
+        let (mut renamed, mut behind, mut found) = (String::new(), 0, false);
+        for (place, name) in deallocated(query) {
+            if let Some(ours) = self.name_to_deallocate(&name, way) {
+                renamed.push_str(&text[behind..place.start]);
+                renamed.push_str(&ours);
+                (behind, found) = (place.end, true);
+            }
+        }
+        renamed.push_str(&text[behind..]);
+        found.then_some(renamed)
+    }
+
+    /// What the server calls it. Where it is not there another is made in its place: behind an error a Query would not be
+    /// answered.
+    fn name_to_deallocate(&mut self, name: &[u8], way: &mut Way<'_>) -> Option<String> {
         let statement = self.named.get(key(name)).filter(|_| self.renames)?.clone();
         let there = way.server.uses(statement.number);
         let other = (!there).then(|| self.make_other(EMPTY, way));
-        Some(format!("DEALLOCATE {}", other.as_deref().unwrap_or(&statement.name)))
+        Some(other.unwrap_or_else(|| statement.name.to_string()))
     }
 
     /// The client binds this statement. If that deallocates another, which one was not known before: it is the one that has
