@@ -4,11 +4,13 @@
 //! that brings both back reaches the server that the session has then, or nobody. While that server runs what is ours,
 //! to set the session up, a cancel waits: it is meant for what comes after. Where the client's request has gone out
 //! behind ours, the server says nothing before it has something to say to that, and meanwhile nobody knows which of the
-//! two it works at. There a cancel waits for [`PATIENCE`], far longer than ours takes.
+//! two it works at. There a cancel waits for [`PATIENCE`], far longer than ours takes. A session that is still in line for a
+//! server is told itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time;
@@ -49,6 +51,8 @@ pub(crate) enum Reach {
     /// There is no server.
     #[default]
     Nobody,
+    /// The client waits for one.
+    InLine { cancelled: bool, waker: Waker },
     /// The server works for us, or is not known to have done so; these wait until it works for the session. If the
     /// client's request has gone out behind ours: the server.
     Later { waiting: Vec<oneshot::Sender<CancelTicket>>, behind: Option<Arc<CancelTarget>> },
@@ -78,6 +82,8 @@ pub(crate) struct Registration {
 pub(crate) enum Found {
     Now(CancelTicket),
     Later(oneshot::Receiver<CancelTicket>, Arc<Server>),
+    /// It was told to the session itself.
+    Told,
 }
 
 impl Found {
@@ -86,6 +92,7 @@ impl Found {
         let (mut later, session) = match self {
             Self::Now(ticket) => return Some(ticket),
             Self::Later(later, session) => (later, session),
+            Self::Told => return None,
         };
         if let Ok(ticket) = timeout(PATIENCE, &mut later).await {
             return ticket.ok();
@@ -93,7 +100,7 @@ impl Found {
         let overdue = match &*lock(&session) {
             Reach::Later { behind, .. } => behind.as_ref().map(CancelTarget::ticket),
             // Then the ticket has come meanwhile, or nobody is there to send it.
-            Reach::Nobody | Reach::Now(_) => None,
+            Reach::Nobody | Reach::InLine { .. } | Reach::Now(_) => None,
         };
         match overdue {
             Some(ticket) => Some(ticket),
@@ -141,6 +148,11 @@ impl Cancels {
         drop(sessions);
         match &mut *lock(&server) {
             Reach::Nobody => None,
+            Reach::InLine { cancelled, waker } => {
+                *cancelled = true;
+                waker.wake_by_ref();
+                Some(Found::Told)
+            }
             Reach::Now(server) => Some(Found::Now(server.ticket())),
             Reach::Later { waiting, .. } => {
                 let (later, ticket) = oneshot::channel();
@@ -173,9 +185,30 @@ impl Registration {
         let mut reach = lock(&self.server);
         let waiting = match &mut *reach {
             Reach::Later { waiting, .. } => std::mem::take(waiting),
-            Reach::Nobody | Reach::Now(_) => Vec::new(),
+            Reach::Nobody | Reach::InLine { .. } | Reach::Now(_) => Vec::new(),
         };
         *reach = Reach::Later { waiting, behind: behind.cloned() };
+    }
+
+    /// The session waits for a server: whether its request was cancelled meanwhile.
+    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut reach = lock(&self.server);
+        match &mut *reach {
+            Reach::InLine { cancelled: true, .. } => {
+                *reach = Reach::Nobody;
+                return Poll::Ready(());
+            }
+            Reach::InLine { waker, .. } => waker.clone_from(cx.waker()),
+            _ => *reach = Reach::InLine { cancelled: false, waker: cx.waker().clone() },
+        }
+        Poll::Pending
+    }
+
+    /// The session need not wait any longer: whether its request was cancelled. If not, a cancel waits from now on until the
+    /// server works for it.
+    pub(crate) fn leave_line(&self) -> bool {
+        let before = std::mem::replace(&mut *lock(&self.server), Reach::Later { waiting: Vec::new(), behind: None });
+        matches!(before, Reach::InLine { cancelled: true, .. })
     }
 
     /// The session has no server any more. Before that server is lent to somebody else, the tickets that were issued

@@ -27,10 +27,12 @@ use crate::upkeep::Upkeep;
 
 mod down;
 mod end;
+mod idle;
 mod pump;
 mod up;
 
 pub(crate) use end::{Broken, End, Farewell};
+use idle::{Cancelled, Idle};
 pub(crate) use pump::{drain_down, drain_up, fill_down, fill_up};
 pub(crate) use up::is_request;
 
@@ -73,6 +75,7 @@ pub(crate) struct Session {
     listening: bool,
     /// It has taken leave. What comes behind that is not heard.
     terminated: bool,
+    cancelled: Cancelled,
 }
 
 /// For whom a server works.
@@ -115,6 +118,7 @@ impl Session {
             long: None,
             listening: true,
             terminated: false,
+            cancelled: Cancelled::Nothing,
         }
     }
 
@@ -238,9 +242,11 @@ impl Relay {
     /// Waits for the client's next request while there is no server.
     pub(crate) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
-            let mut idle = up::Idle { session: &mut self.session, wanting: false };
+            let mut idle = Idle { session: &mut self.session, wanting: false, told: Vec::new() };
             self.up.scan_by(&mut idle).map_err(End::ClientBroke)?;
-            if idle.wanting {
+            let Idle { wanting, told, .. } = idle;
+            self.tell(&told);
+            if wanting {
                 return Poll::Ready(Ok(()));
             }
             if !self.session.listening {
@@ -254,6 +260,11 @@ impl Relay {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The request for which there is no server yet was cancelled.
+    pub(crate) fn cancel(&mut self) {
+        self.session.cancelled = Cancelled::Next;
     }
 
     /// Whether a client that waits for a server has gone meanwhile. Reads on as far as there is room.

@@ -221,9 +221,15 @@ impl<'a> Visit<'a> {
         self.deadlines.poll_here(cx, self.relay.standing()).map(Err)
     }
 
+    /// Unless the client gives up what it wants the server for.
     async fn wait_and_attach(&mut self, want: Want<'a>) -> Result<(), Error> {
-        let lease = self.wait_in_line(want).await?;
-        self.attach(lease)
+        match self.wait_in_line(want).await? {
+            Some(lease) => self.attach(lease),
+            None => {
+                self.relay.cancel();
+                Ok(())
+            }
+        }
     }
 
     fn attach(&mut self, lease: Lease) -> Result<(), Error> {
@@ -258,12 +264,13 @@ impl<'a> Visit<'a> {
         let want = self.tenancy.want(&self.relay.session().remembered)?;
         match self.proxy.pools.try_lease(&want) {
             Some(lease) => Ok(lease),
-            None => Box::pin(self.wait_in_line(want)).await,
+            None => Ok(Box::pin(self.wait_in_line(want)).await?.expect("a login is not cancelled")),
         }
     }
 
-    async fn wait_in_line(&mut self, want: Want<'a>) -> Result<Lease, Error> {
-        let Self { proxy, relay, deadlines, .. } = self;
+    /// None: it was cancelled.
+    async fn wait_in_line(&mut self, want: Want<'a>) -> Result<Option<Lease>, Error> {
+        let Self { proxy, relay, deadlines, registration, .. } = self;
         let (begun, waited) = (Instant::now(), proxy.pool.query_wait_timeout);
         let mut waiting = pin!(proxy.pools.lease(&want));
         let (limit, notice) = (begun + waited, begun + proxy.pool.query_wait_notify);
@@ -274,8 +281,17 @@ impl<'a> Visit<'a> {
             if let Poll::Ready(error) = deadlines.poll_anywhere(cx) {
                 return Poll::Ready(Err(error));
             }
-            if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
-                return Poll::Ready(lease.map_err(Error::Pool));
+            match waiting.as_mut().poll(cx) {
+                // Before it is in, nobody knows the key with which to cancel.
+                Poll::Ready(Ok(lease)) if relay.is_in() && registration.leave_line() => {
+                    lease.hand_on();
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Ready(lease) => return Poll::Ready(lease.map(Some).map_err(Error::Pool)),
+                Poll::Pending if relay.is_in() && registration.poll_cancelled(cx).is_ready() => {
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Pending => {}
             }
             while timer.as_mut().poll(cx).is_ready() {
                 if noticed {

@@ -22,24 +22,22 @@ async fn begin_waiting(session: &mut Raw, lock: i64) {
 }
 
 #[tokio::test]
-async fn a_cancel_of_a_client_that_is_idle_or_waits_or_has_gone_hits_nobody() {
+async fn a_cancel_of_a_client_that_is_idle_or_has_gone_hits_nobody() {
     let (stage, proxy) = (Stage::get(), pool_of(1).await);
     let holder = stage.superuser().await;
     holder.batch_execute("SELECT pg_advisory_lock(4700)").await.expect("a lock");
     let (mut idle, idles) = log_in(&proxy, "alice").await;
     let (mut gone, gones) = log_in(&proxy, "carol").await;
-    let (mut waiting, waitings) = log_in(&proxy, "dave").await;
     let (mut busy, _) = log_in(&proxy, "bob").await;
-    // All of them have had the server.
-    for session in [&mut idle, &mut gone, &mut waiting] {
+    // Both have had the server.
+    for session in [&mut idle, &mut gone] {
         run(session, "SELECT 1").await;
     }
     drop(gone);
     proxy.logs("client left").await;
     begin_waiting(&mut busy, 4700).await;
-    waiting.send(&query("SELECT 'here'")).await;
 
-    for key in [&idles, &gones, &waitings] {
+    for key in [&idles, &gones] {
         for _ in 0..3 {
             proxy.cancel(key).await;
         }
@@ -47,8 +45,44 @@ async fn a_cancel_of_a_client_that_is_idle_or_waits_or_has_gone_hits_nobody() {
 
     holder.batch_execute("SELECT pg_advisory_unlock(4700)").await.expect("its own lock");
     assert_eq!(Message::tags(&busy.until_ready().await), "TDCZ");
-    assert_eq!(Message::values(&waiting.until_ready().await), ["here"]);
     assert_eq!(idle.value("SELECT 'here'").await, "here");
+}
+
+#[tokio::test]
+async fn a_cancel_of_a_client_that_waits_for_a_server_ends_its_request_and_no_other() {
+    let stage = Stage::get();
+    let builder = Proxy::builder(stage).set("pool.default_pool_size", 1).set("pool.query_wait_notify", "1ms");
+    let proxy = builder.start().await;
+    let (mut busy, _) = log_in(&proxy, "bob").await;
+    let (mut alice, key) = log_in(&proxy, "alice").await;
+    let insert = "INSERT INTO todos (task) VALUES ('cancelled') RETURNING 'here'";
+    let batch = [extended(insert), extended(insert)].concat();
+    let long = query(format!("{insert} /* {} */", "-".repeat(100_000)));
+    for (request, end, expected) in [
+        (query(insert), vec![], "EZ"),
+        (batch.clone(), sync(), "EZ"),
+        ([batch.clone(), sync(), query("SELECT 'here'")].concat(), vec![], "EZ"),
+        ([batch, query(insert)].concat(), [query(insert), sync()].concat(), "EZ"),
+        (long, vec![], "EZ"),
+    ] {
+        run(&mut busy, "BEGIN").await;
+        alice.send(&request).await;
+        let notice = alice.receive().await.expect("a notice");
+        assert_eq!(notice.tag, b'N', "{notice:?}");
+
+        proxy.cancel(&key).await;
+        alice.send(&end).await;
+
+        let answer = alice.until_ready().await;
+        assert_eq!((Message::tags(&answer).as_str(), answer[0].sqlstate().as_str()), (expected, "57014"));
+        run(&mut busy, "COMMIT").await;
+        if request.ends_with(&query("SELECT 'here'")) {
+            let values: Vec<_> = alice.until_ready().await.into_iter().filter(|message| message.tag != b'N').collect();
+            assert_eq!(Message::values(&values), ["here"]);
+        }
+        let left = "SELECT count(*) FROM todos WHERE task = 'cancelled'";
+        assert_eq!(alice.value(left).await, "0");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,23 @@ pub(crate) fn too_many_statements(most: usize) -> Vec<u8> {
     out
 }
 
+/// Postgres's own answer to a request that was cancelled.
+pub(crate) fn canceled() -> Vec<u8> {
+    let mut out = Vec::new();
+    message::error_response(
+        &mut out,
+        &Report {
+            severity: "ERROR",
+            code: "57014",
+            message: "canceling statement due to user request",
+            detail: None,
+            hint: None,
+            routine: Some("ProcessInterrupts"),
+        },
+    );
+    out
+}
+
 /// Tells a client that it waits for a server.
 pub(crate) fn notice_of_waiting(waited: Duration) -> Vec<u8> {
     let mut out = Vec::new();

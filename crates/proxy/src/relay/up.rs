@@ -45,36 +45,6 @@ impl Long {
     }
 }
 
-/// Decides while there is no server.
-pub(super) struct Idle<'a> {
-    pub(super) session: &'a mut Session,
-    /// There is a request that wants one.
-    pub(super) wanting: bool,
-}
-
-impl Judge for Idle<'_> {
-    type Error = Broken;
-
-    // As much as it takes to be judged when there is a server, so that none is asked for too early.
-    fn peek(&self, tag: Tag) -> usize {
-        peek(tag)
-    }
-
-    fn judge(&mut self, header: Header, _: &[u8], _: &mut Vec<u8>) -> Result<Verdict, Broken> {
-        match header.tag {
-            _ if self.session.terminated => Ok(Verdict::Hold),
-            frontend::TERMINATE => Ok(terminate(self.session)),
-            // A server that waits for a request ignores these.
-            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => Ok(Verdict::Swallow),
-            tag if !is_request(tag) => Err(Broken::Tag(tag)),
-            _ => {
-                self.wanting = true;
-                Ok(Verdict::Hold)
-            }
-        }
-    }
-}
-
 /// Decides while there is one.
 pub(super) struct Up<'a> {
     pub(super) owed: &'a mut Owed,
@@ -306,13 +276,13 @@ fn portal(head: &[u8]) -> &[u8] {
 }
 
 /// The client takes leave. The server is not its to end.
-fn terminate(session: &mut Session) -> Verdict {
+pub(super) fn terminate(session: &mut Session) -> Verdict {
     (session.listening, session.terminated) = (false, true);
     Verdict::Swallow
 }
 
 /// How much of a frame's body has to be there before it is judged.
-fn peek(tag: Tag) -> usize {
+pub(super) fn peek(tag: Tag) -> usize {
     match tag {
         frontend::QUERY | frontend::PARSE => TEXT,
         frontend::BIND | frontend::DESCRIBE | frontend::CLOSE | frontend::EXECUTE => NAMES,

@@ -8,6 +8,7 @@ use wire::stream::Stream;
 
 use crate::admission::Seat;
 use crate::authenticate::{Request, ask_for_token, authenticate, requested};
+use crate::cancel::Found;
 use crate::client;
 use crate::error::Error;
 use crate::handshake::{Greeting, Refused, handshake};
@@ -75,7 +76,12 @@ pub(super) async fn enter(
 
 /// Passes a cancel request on, and hangs up when it has arrived: that is what a client waits for.
 async fn cancel(client: Stream, request: &CancelRequest, proxy: &Proxy, id: u64) {
-    let ticket = async { proxy.cancels.find(request)?.ticket().await };
+    let found = proxy.cancels.find(request);
+    if matches!(found, Some(Found::Told)) {
+        debug!(id, "cancel request delivered");
+        return;
+    }
+    let ticket = async { found?.ticket().await };
     match timeout(proxy.limits.client_login_timeout, ticket).await {
         Ok(Some(ticket)) => match ticket.send().await {
             Ok(()) => debug!(id, "cancel request delivered"),
