@@ -224,7 +224,8 @@ impl Error {
                 .detail(format!("Names have at most {LONGEST_NAME} bytes."))
                 .hint("Send the token as the password."),
             Self::TlsRequired { available } => tls_required(*available),
-            Self::Parameter(error) => Refusal::new("42501", "startup parameter refused").detail(error.to_string()),
+            // Some drivers show the message alone, and take each word of a URL that they do not know for a parameter.
+            Self::Parameter(error) => Refusal::new("42501", error.to_string()),
             Self::Database(name) => Refusal::new("3D000", format!("database \"{name}\" does not exist")),
             Self::NoPassword(Tag(tag)) => Refusal::new("08P01", "expected a password message")
                 .detail(format!("Got message type {:?}.", char::from(*tag))),
