@@ -10,6 +10,7 @@ mod change;
 mod deallocated;
 mod fuzz;
 mod glance;
+mod held;
 mod kept;
 mod lexer;
 mod piece;
@@ -21,6 +22,7 @@ mod word;
 pub(crate) use change::{is_of_claims, mentions_temporary};
 pub(crate) use deallocated::deallocated;
 pub use fuzz::fuzz_effects;
+pub(crate) use held::{Held, Names};
 pub(crate) use pins::{Cause, Counts, Pins};
 pub(crate) use reader::Reader;
 
@@ -34,6 +36,8 @@ pub(crate) struct Effects {
     pub(crate) pins: Pins,
     /// What no longer is a reason once the text ran.
     pub(crate) releases: Pins,
+    /// Both, where they have names.
+    pub(crate) names: Option<Box<Names>>,
     /// One for each statement whose command tag begins with SET, RESET, DISCARD or DEALLOCATE, in their order. Or
     /// what a SELECT sets, if there is nothing else.
     pub(crate) changes: Vec<Change>,
@@ -84,7 +88,12 @@ pub(crate) fn effects(text: &[u8]) -> Effects {
         return Effects { changes: vec![call], ..Effects::default() };
     }
     let effects = if change::calls_are_plain(text) { effects } else { effects.in_doubt() };
-    Effects { releases: release::read(text), ..effects }
+    let effects = Effects { releases: release::read(text), ..effects };
+    match held::read(text) {
+        Some(names) if names == Names::default() => effects,
+        Some(names) => Effects { pins: effects.pins.without(held::named()), names: Some(Box::new(names)), ..effects },
+        None => effects,
+    }
 }
 
 /// Reads a text that has come in parts.

@@ -141,7 +141,7 @@ impl Session {
 
     /// Whether the client has to keep the server it has.
     fn keeps_server(&self) -> bool {
-        self.mode == PoolMode::Session || !self.remembered.pins().is_empty() || self.statements.bind_to_server()
+        self.mode == PoolMode::Session || self.remembered.is_pinned() || self.statements.bind_to_server()
     }
 }
 

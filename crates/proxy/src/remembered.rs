@@ -4,11 +4,14 @@
 //! once their transaction has committed, as in Postgres; the command tags tell. Where the tags cannot tell, because of
 //! savepoints or a text that was not understood, the client is pinned: what cannot be said again has to stay.
 
+mod pinned;
+
 use std::collections::VecDeque;
 
 use upstream::{Holds, Parameters, Tenant};
 use wire::owed::TxStatus;
 
+use self::pinned::Pinned;
 use crate::digest::{Digest, digest};
 use crate::effect::{Cause, Change, Counts, Effects, Pins, mentions_temporary};
 
@@ -31,17 +34,7 @@ pub(crate) struct Remembered {
     /// What was sent and has not completed yet, and in which turn.
     expected: VecDeque<(u64, Change)>,
     tenant: Tenant,
-    pins: Pins,
-    /// Those of the startup packet, to which every reset goes back.
-    lasting: Pins,
-    /// What was sent and gives up some of them, in which turn.
-    releasing: Vec<(u64, Pins)>,
-    /// What is given up if the transaction commits that is open.
-    released: Pins,
-    /// The last turn that was sent and draws from a sequence, until it is known whether a transaction is open behind it.
-    drawing: Option<u64>,
-    /// How often there was each reason in this session, for the log.
-    counts: Counts,
+    pinned: Pinned,
 }
 
 #[derive(Clone, Debug)]
@@ -55,29 +48,15 @@ impl Remembered {
     pub(crate) fn new(identity: Digest, startup: &Parameters) -> Self {
         let texts = startup.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let state = digest(texts);
-        let mut new = Self {
+        Self {
             startup: state,
             settings: Vec::new(),
             working: None,
             savepoints: false,
             expected: VecDeque::new(),
             tenant: Tenant { identity, state },
-            pins: Pins::NONE,
-            lasting: Pins::NONE,
-            releasing: Vec::new(),
-            released: Pins::NONE,
-            drawing: None,
-            counts: Counts::default(),
-        };
-        // Where backslashes mean something in every string, texts are read wrongly. By the other an idle server would end.
-        if ["standard_conforming_strings", "idle_session_timeout"].iter().any(|name| startup.get(name).is_some()) {
-            new.lasting.add(Cause::Setting);
+            pinned: Pinned::new(pins_of(startup)),
         }
-        if startup.get("search_path").is_some_and(|path| mentions_temporary(path.as_bytes())) {
-            new.lasting.add(Cause::Temporary);
-        }
-        new.pin(new.lasting);
-        new
     }
 
     /// Whose session state a server has to hold for this client.
@@ -102,60 +81,42 @@ impl Remembered {
         chosen.map(|setting| &*setting.statement)
     }
 
-    /// Why the client has to keep its server.
-    pub(crate) fn pins(&self) -> Pins {
-        self.pins
+    /// Whether the client has to keep its server.
+    pub(crate) fn is_pinned(&self) -> bool {
+        !self.pinned.is_empty()
     }
 
     /// How often it had to, and why.
     pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
+        self.pinned.counts()
     }
 
     pub(crate) fn pin(&mut self, pins: Pins) {
-        if !pins.is_empty() {
-            self.counts.add(pins);
-            self.pin_again(pins);
-        }
+        self.pinned.pin(pins);
     }
 
     /// A statement was prepared that has these effects when it is run.
     pub(crate) fn prepared(&mut self, effects: &Effects) {
-        self.pin(at_once(effects.pins));
+        self.pinned.prepared(effects);
     }
 
-    /// A statement that was [prepared](Self::prepared) is run in this turn. What it pins was counted then, and may have been
-    /// given up since.
+    /// A statement that was [prepared](Self::prepared) is run in this turn.
     pub(crate) fn executed(&mut self, effects: Effects, turn: u64) {
-        self.pin_again(at_once(effects.pins));
-        self.follow(effects, turn);
+        self.pinned.executed(&effects, turn);
+        self.expect(effects.changes, turn);
     }
 
-    /// For what has been counted.
-    fn pin_again(&mut self, pins: Pins) {
-        self.pins = self.pins.union(pins);
-        // What gives up the same was sent before.
-        self.released = self.released.without(pins);
-        self.releasing.iter_mut().for_each(|(_, released)| *released = released.without(pins));
-    }
-
-    /// What was sent to the server in this turn and changes settings, in the order in which its command tags will come.
+    /// A text was sent to the server in this turn.
     pub(crate) fn sent(&mut self, effects: Effects, turn: u64) {
-        self.pin(at_once(effects.pins));
-        self.follow(effects, turn);
+        self.pinned.sent(&effects, turn);
+        self.expect(effects.changes, turn);
     }
 
-    /// What is to come of it when it is answered.
-    fn follow(&mut self, effects: Effects, turn: u64) {
-        if effects.pins.contains(Cause::Nextval) {
-            self.drawing = Some(turn);
-        }
+    /// In the order in which their command tags will come.
+    fn expect(&mut self, changes: Vec<Change>, turn: u64) {
         // Most often there are none.
-        if !effects.releases.is_empty() {
-            self.releasing.push((turn, effects.releases));
-        }
-        if !effects.changes.is_empty() {
-            self.expected.extend(effects.changes.into_iter().map(|change| (turn, change)));
+        if !changes.is_empty() {
+            self.expected.extend(changes.into_iter().map(|change| (turn, change)));
         }
     }
 
@@ -177,8 +138,7 @@ impl Remembered {
                 None
             }
             Some(b'R') if begins(b"ROLLBACK\0") => {
-                // What is behind it in the same turn is not told from what is before.
-                self.releasing.clear();
+                self.pinned.taken_back();
                 self.rolled_back()
             }
             _ => None,
@@ -193,7 +153,7 @@ impl Remembered {
     /// A request of this turn failed, and with it what is behind it in the same turn.
     pub(crate) fn failed(&mut self, failed: u64) {
         self.expected.retain(|(turn, _)| *turn > failed);
-        self.releasing.retain(|(turn, _)| *turn > failed);
+        self.pinned.failed(failed);
         // Outside of a transaction it takes back what was done since the last commit. Inside, its end will tell.
         self.rolled_back();
     }
@@ -201,39 +161,17 @@ impl Remembered {
     /// The server is ready for the next request, and has done with this turn.
     pub(crate) fn ready(&mut self, status: TxStatus, done: u64) {
         // Most often there is nothing.
-        if !(self.expected.is_empty() && self.releasing.is_empty()) {
-            self.done(done);
-        }
-        if let Some(last) = self.drawing {
-            self.drawn(last, status, done);
-        }
-        if status == TxStatus::Idle {
-            self.commit();
-        }
-    }
-
-    fn done(&mut self, done: u64) {
         if self.expected.front().is_some_and(|(turn, _)| *turn <= done) {
             // The text was taken for something else than it is.
             self.expected.retain(|(turn, _)| *turn > done);
             self.pin(Cause::Setting.into());
         }
-        let Self { releasing, released, .. } = self;
-        releasing.retain(|(turn, releases)| {
-            let over = *turn <= done;
-            if over {
-                *released = released.union(*releases);
-            }
-            !over
-        });
-    }
-
-    /// What is drawn within a transaction is most often asked for there, if it is: mappers do the one and never the other.
-    fn drawn(&mut self, last: u64, status: TxStatus, done: u64) {
-        if status == TxStatus::Idle {
-            self.pin(Cause::Nextval.into());
+        if !self.pinned.is_settled() {
+            self.pinned.done(done, status);
         }
-        self.drawing = Some(last).filter(|last| *last > done);
+        if status == TxStatus::Idle {
+            self.commit();
+        }
     }
 
     fn changed(&mut self, tag: &[u8]) -> Option<Change> {
@@ -272,8 +210,7 @@ impl Remembered {
 
     fn commit(&mut self) -> Option<Change> {
         self.savepoints = false;
-        self.pins = self.pins.without(self.released).union(self.lasting);
-        self.released = Pins::NONE;
+        self.pinned.committed();
         if let Some(settings) = self.working.take() {
             self.settings = settings;
             self.settle();
@@ -283,20 +220,15 @@ impl Remembered {
 
     /// What was set is not, all of it or what came behind a savepoint.
     fn rolled_back(&mut self) -> Option<Change> {
-        self.released = Pins::NONE;
+        self.pinned.rolled_back();
         if self.working.take().is_some() && self.savepoints {
             self.pin(Cause::Setting.into());
         }
         None
     }
 
-    /// A tag tells what the text may not have.
     fn unseen(&mut self, cause: Cause) -> Option<Change> {
-        if self.pins.contains(cause) {
-            self.pin_again(cause.into());
-        } else {
-            self.pin(cause.into());
-        }
+        self.pinned.unseen(cause);
         None
     }
 
@@ -310,9 +242,17 @@ impl Remembered {
     }
 }
 
-/// What pins as soon as it is sent.
-fn at_once(pins: Pins) -> Pins {
-    pins.without(Cause::Nextval.into())
+/// What keeps a server from the startup packet on.
+fn pins_of(startup: &Parameters) -> Pins {
+    let mut pins = Pins::NONE;
+    // Where backslashes mean something in every string, texts are read wrongly. By the other an idle server would end.
+    if ["standard_conforming_strings", "idle_session_timeout"].iter().any(|name| startup.get(name).is_some()) {
+        pins.add(Cause::Setting);
+    }
+    if startup.get("search_path").is_some_and(|path| mentions_temporary(path.as_bytes())) {
+        pins.add(Cause::Temporary);
+    }
+    pins
 }
 
 /// Whether a statement with this change has such a command tag.

@@ -91,6 +91,25 @@ async fn who_gives_up_all_of_a_kind_keeps_no_server_for_it() {
     }
 }
 
+/// As Qt, psqlODBC and lib/pq do it.
+#[tokio::test]
+async fn who_gives_up_each_by_its_name_keeps_no_server_for_it() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let mut client = crowd.proxy.session(&stage.token("alice")).await;
+    for (made, given_up) in [
+        ("LISTEN \"Doors\"", "UNLISTEN \"Doors\""),
+        ("PREPARE qpsqlpstmt_1 (int) AS SELECT $1", "DEALLOCATE qpsqlpstmt_1"),
+        ("BEGIN;declare \"C\" cursor with hold for select 8;fetch 1 in \"C\"", "close \"C\";commit"),
+    ] {
+        for other in &mut crowd.others {
+            run(other, "ROLLBACK").await;
+        }
+        run(&mut client, made).await;
+        run(&mut client, given_up).await;
+        crowd.push(&mut client).await;
+    }
+}
+
 #[tokio::test]
 async fn what_was_prepared_keeps_its_server_again_when_it_is_run_again() {
     let (stage, mut crowd) = (Stage::get(), Crowd::new().await);

@@ -10,7 +10,9 @@ mod releases;
 
 /// The causes' names, with commas between them.
 fn pins(text: &str) -> String {
-    effects(text.as_bytes()).pins.to_string()
+    let effects = effects(text.as_bytes());
+    let made = effects.names.iter().flat_map(|names| &names.made);
+    made.fold(effects.pins, |pins, held| pins.union(held.cause.into())).to_string()
 }
 
 /// The changes, each in a few words.

@@ -59,7 +59,7 @@ fn one_that_was_sent_behind_another_that_failed_is_not_forgotten_with_it() {
     let remembered =
         after(&[">SET a.b = 1", ">SELECT 1 / 0; SET c.d = 1", ">SET e.f = 1", "<SET", "I", "!", "I", "<SET", "I"]);
     assert_eq!(statements(&remembered), ["SET a.b = 1", "SET e.f = 1"]);
-    assert!(remembered.pins().is_empty());
+    assert!(remembered.pinned.is_empty());
 }
 
 #[test]
@@ -88,13 +88,13 @@ fn the_halves_of_datestyle_add_up() {
 #[test]
 fn what_is_not_ascii_is_not_said_again() {
     let remembered = after(&[">SET a.b = 'é'", "<SET", "I"]);
-    assert!(!remembered.pins().is_empty() && statements(&remembered).is_empty());
+    assert!(!remembered.pinned.is_empty() && statements(&remembered).is_empty());
 }
 
 #[test]
 fn a_tag_of_another_kind_than_what_was_sent_pins() {
     let remembered = after(&[">LISTEN x", ">DISCARD ALL", "<SET", "I"]);
-    assert!(!remembered.pins().is_empty());
+    assert!(!remembered.pinned.is_empty());
 }
 
 #[test]
@@ -125,34 +125,34 @@ fn local_settings_are_nobodys() {
         "I",
     ];
     let remembered = after(&trace);
-    assert!(statements(&remembered).is_empty() && remembered.pins().is_empty());
+    assert!(statements(&remembered).is_empty() && remembered.pinned.is_empty());
 }
 
 #[test]
 fn what_a_savepoint_may_have_taken_back_pins() {
     let inside = ["<BEGIN", "<SAVEPOINT", "T", ">SET a.b = 1", "<SET", "T"];
     let released = after(&[&inside[..], &["<RELEASE", "<COMMIT", "I"]].concat());
-    assert_eq!((statements(&released).len(), released.pins().is_empty()), (1, true));
+    assert_eq!((statements(&released).len(), released.pinned.is_empty()), (1, true));
     for rest in [&["<ROLLBACK", "T", "<COMMIT", "I"][..], &["!", "E", "<ROLLBACK", "T", "<COMMIT", "I"]] {
-        assert!(!after(&[&inside[..], rest].concat()).pins().is_empty(), "{rest:?}");
+        assert!(!after(&[&inside[..], rest].concat()).pinned.is_empty(), "{rest:?}");
     }
-    assert!(after(&["<BEGIN", "<SAVEPOINT", "T", "<ROLLBACK", "T", "<COMMIT", "I"]).pins().is_empty());
+    assert!(after(&["<BEGIN", "<SAVEPOINT", "T", "<ROLLBACK", "T", "<COMMIT", "I"]).pinned.is_empty());
 }
 
 #[test]
 fn what_was_not_understood_pins_until_all_is_discarded() {
     for tag in ["<SET", "<RESET", "<LISTEN", "<LOAD", "<PREPARE"] {
         let mut remembered = after(&[tag, "I"]);
-        assert!(!remembered.pins().is_empty(), "{tag}");
+        assert!(!remembered.pinned.is_empty(), "{tag}");
         play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
-        assert!(remembered.pins().is_empty() && remembered.counts().to_string().ends_with(" 1"));
+        assert!(remembered.pinned.is_empty() && remembered.counts().to_string().ends_with(" 1"));
     }
 }
 
 #[test]
 fn a_reason_that_is_given_up_counts_until_that_is_committed() {
     let listening = [">LISTEN a", "<LISTEN", "I"];
-    let pinned = |rest: &[&str]| !after(&[&listening[..], rest].concat()).pins().is_empty();
+    let pinned = |rest: &[&str]| !after(&[&listening[..], rest].concat()).pinned.is_empty();
     assert!(!pinned(&[">UNLISTEN *", "<UNLISTEN", "I"]));
     assert!(pinned(&[">UNLISTEN *"]));
     assert!(pinned(&[">UNLISTEN *", "!", "I"]));
@@ -172,10 +172,10 @@ fn what_is_sent_behind_what_gives_up_its_reason_pins() {
         remembered.completed(format!("{again}\0").as_bytes());
         remembered.completed(b"LISTEN\0");
         remembered.ready(TxStatus::Idle, 0);
-        assert!(remembered.pins().contains(Cause::Listen), "{again}");
+        assert!(remembered.pinned.pins().contains(Cause::Listen), "{again}");
     }
     play(&mut remembered, &[">DISCARD ALL", "<DISCARD ALL", "I"]);
-    assert!(remembered.pins().is_empty());
+    assert!(remembered.pinned.is_empty());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn reasons_of_the_startup_packet_stay() {
     for startup in [("standard_conforming_strings", "on"), ("search_path", "pg_temp"), ("idle_session_timeout", "1s")] {
         let mut remembered = Remembered::new([7; 32], &Parameters::parse([startup]).unwrap());
         play(&mut remembered, &[">LISTEN a", "<LISTEN", "I", ">DISCARD ALL", "<DISCARD ALL", "I"]);
-        assert!(!remembered.pins().is_empty() && !remembered.pins().contains(Cause::Listen), "{startup:?}");
+        assert!(!remembered.pinned.is_empty() && !remembered.pinned.pins().contains(Cause::Listen), "{startup:?}");
     }
 }
 
@@ -202,7 +202,7 @@ fn a_call_is_remembered_as_a_set_is() {
 fn what_never_completes_is_taken_for_nothing_else_and_pins() {
     let remembered = after(&[">SET a.b = 1", "<SELECT 1", "I", ">SET c.d = 1", "<SET", "I"]);
     assert_eq!(statements(&remembered), ["SET c.d = 1"]);
-    assert!(!remembered.pins().is_empty());
+    assert!(!remembered.pinned.is_empty());
 }
 
 #[test]
@@ -222,6 +222,64 @@ fn causes_are_counted() {
 }
 
 #[test]
+fn what_has_a_name_is_given_up_by_it_once_that_is_committed() {
+    let (begin, fetch) = ("BEGIN;DECLARE \"c\" CURSOR WITH HOLD FOR SELECT 1;FETCH 10 IN \"c\"", "CLOSE \"c\";COMMIT");
+    for (trace, pinned) in [
+        (&[">LISTEN a", "<LISTEN", "I", ">UNLISTEN a", "<UNLISTEN", "I"][..], false),
+        (&[">LISTEN a", "<LISTEN", "I", ">UNLISTEN b", "<UNLISTEN", "I"], true),
+        (
+            &[
+                ">LISTEN a; LISTEN b",
+                "<LISTEN",
+                "<LISTEN",
+                "I",
+                ">UNLISTEN b; UNLISTEN A",
+                "<UNLISTEN",
+                "<UNLISTEN",
+                "I",
+            ],
+            false,
+        ),
+        (&[">LISTEN a", "<LISTEN", "I", "<BEGIN", "T", ">UNLISTEN a", "<UNLISTEN", "T"], true),
+        (&[">LISTEN a", "<LISTEN", "I", "<BEGIN", "T", ">UNLISTEN a", "<UNLISTEN", "T", "<ROLLBACK", "I"], true),
+        (&[">LISTEN a", "<LISTEN", "I", ">UNLISTEN a; LISTEN a", "<UNLISTEN", "<LISTEN", "I"], true),
+        (&[">LISTEN a", "<LISTEN", "I", ">UNLISTEN a", ">LISTEN a", "<UNLISTEN", "I", "<LISTEN", "I"], true),
+        (&[">LISTEN a", "<LISTEN", "I", ">UNLISTEN a; SELECT 1 / 0", "<UNLISTEN", "!", "I"], true),
+        (&[">LISTEN a; LISTEN b", "<LISTEN", "<LISTEN", "I", ">UNLISTEN *", "<UNLISTEN", "I"], false),
+        (
+            &[
+                &format!(">{begin}"),
+                "<BEGIN",
+                "<DECLARE CURSOR",
+                "<FETCH 1",
+                "T",
+                &format!(">{fetch}"),
+                "<CLOSE CURSOR",
+                "<COMMIT",
+                "I",
+            ],
+            false,
+        ),
+        (&[">PREPARE p AS SELECT 1", "<PREPARE", "I", ">DEALLOCATE p", "<DEALLOCATE", "I"], false),
+        (&[">PREPARE p AS SELECT 1", "<PREPARE", "I", ">CLOSE p", "<CLOSE CURSOR", "I"], true),
+        // Of what has no name, the names don't tell.
+        (&[">DO 'LISTEN a'", "<DO", "I", ">UNLISTEN a", "<UNLISTEN", "I"], true),
+    ] {
+        assert_eq!(!after(trace).pinned.is_empty(), pinned, "{trace:?}");
+    }
+    let mut remembered = after(&[]);
+    for number in 0..100 {
+        play(&mut remembered, &[&format!(">LISTEN a{number}"), "<LISTEN", "I"]);
+    }
+    for number in 0..100 {
+        play(&mut remembered, &[&format!(">UNLISTEN a{number}"), "<UNLISTEN", "I"]);
+    }
+    assert!(!remembered.pinned.is_empty(), "so many are not told apart");
+    play(&mut remembered, &[">UNLISTEN *", "<UNLISTEN", "I"]);
+    assert!(remembered.pinned.is_empty());
+}
+
+#[test]
 fn a_draw_pins_unless_a_transaction_is_open_when_it_is_answered() {
     let draw = ">SELECT nextval('s')";
     for (trace, expected) in [
@@ -236,7 +294,7 @@ fn a_draw_pins_unless_a_transaction_is_open_when_it_is_answered() {
     ] {
         let remembered = after(trace);
         assert_eq!(remembered.counts().to_string(), expected, "{trace:?}");
-        assert_eq!(remembered.pins().is_empty(), expected.is_empty(), "{trace:?}");
+        assert_eq!(remembered.pinned.is_empty(), expected.is_empty(), "{trace:?}");
     }
 }
 
@@ -256,11 +314,11 @@ fn too_many_settings_pin() {
     for number in 0..MOST_SETTINGS {
         play(&mut remembered, &[&format!(">SET a.b{number} = 1"), "<SET", "I"]);
     }
-    assert!(remembered.pins().is_empty());
+    assert!(remembered.pinned.is_empty());
     play(&mut remembered, &[">SET a.c = 1", "<SET", "I"]);
-    assert!(!remembered.pins().is_empty() && statements(&remembered).len() == MOST_SETTINGS);
+    assert!(!remembered.pinned.is_empty() && statements(&remembered).len() == MOST_SETTINGS);
     let long = format!("SET a.b = '{}'", "x".repeat(MOST_BYTES));
-    assert!(!after(&[&format!(">{long}"), "<SET", "I"]).pins().is_empty());
+    assert!(!after(&[&format!(">{long}"), "<SET", "I"]).pinned.is_empty());
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! Why a session has to keep its server, and what it has given up of that.
+//!
+//! What a text makes counts as soon as it is sent, what it gives up when the transaction has committed. Drawing from a
+//! sequence counts only where no transaction is open when it has been answered.
+
+use wire::owed::TxStatus;
+
+use crate::effect::{Cause, Counts, Effects, Held, Pins};
+
+/// How many things with names are told apart. More pin until all of their kind is given up.
+const MOST_HELD: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Pinned {
+    pins: Pins,
+    /// What has a name, besides those.
+    held: Vec<Held>,
+    /// Those of the startup packet, to which every reset goes back.
+    lasting: Pins,
+    /// What was sent and gives up some of them, in which turn.
+    releasing: Vec<(u64, Released)>,
+    /// What is given up if the transaction commits that is open.
+    released: Released,
+    /// The last turn that was sent and draws from a sequence, until it is known whether a transaction is open behind it.
+    drawing: Option<u64>,
+    /// How often there was each reason in this session, for the log.
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Released {
+    pins: Pins,
+    held: Vec<Held>,
+}
+
+impl Pinned {
+    /// A session whose startup packet pins.
+    pub(super) fn new(lasting: Pins) -> Self {
+        let mut new = Self { lasting, ..Self::default() };
+        new.pin(lasting);
+        new
+    }
+
+    #[cfg(test)]
+    pub(super) fn pins(&self) -> Pins {
+        self.held.iter().fold(self.pins, |pins, held| pins.union(held.cause.into()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pins.is_empty() && self.held.is_empty()
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(super) fn pin(&mut self, pins: Pins) {
+        if !pins.is_empty() {
+            self.counts.add(pins);
+            self.pin_again(pins);
+        }
+    }
+
+    /// A statement was prepared that has these effects when it is run.
+    pub(super) fn prepared(&mut self, effects: &Effects) {
+        self.pin(at_once(effects.pins));
+        for held in made(effects) {
+            self.counts.add(held.cause.into());
+            self.hold(held);
+        }
+    }
+
+    /// A text was sent in this turn that has these effects.
+    pub(super) fn sent(&mut self, effects: &Effects, turn: u64) {
+        self.prepared(effects);
+        self.follow(effects, turn);
+    }
+
+    /// A statement that was [prepared](Self::prepared) is run in this turn. What it pins was counted then, and may have been
+    /// given up since.
+    pub(super) fn executed(&mut self, effects: &Effects, turn: u64) {
+        self.pin_again(at_once(effects.pins));
+        made(effects).for_each(|held| self.hold(held));
+        self.follow(effects, turn);
+    }
+
+    /// What is to come of it when it is answered.
+    fn follow(&mut self, effects: &Effects, turn: u64) {
+        if effects.pins.contains(Cause::Nextval) {
+            self.drawing = Some(turn);
+        }
+        // Most often there is nothing.
+        let held = effects.names.as_ref().map(|names| names.given_up.clone()).unwrap_or_default();
+        if !(effects.releases.is_empty() && held.is_empty()) {
+            self.releasing.push((turn, Released { pins: effects.releases, held }));
+        }
+    }
+
+    /// For what has been counted.
+    fn pin_again(&mut self, pins: Pins) {
+        self.pins = self.pins.union(pins);
+        self.keep(pins, None);
+    }
+
+    fn hold(&mut self, held: &Held) {
+        self.keep(held.cause.into(), Some(held));
+        if self.held.contains(held) {
+            return;
+        }
+        if self.held.len() < MOST_HELD {
+            self.held.push(held.clone());
+        } else {
+            self.pins.add(held.cause);
+        }
+    }
+
+    /// What gives up the same was sent before.
+    fn keep(&mut self, pins: Pins, held: Option<&Held>) {
+        for released in self.releasing.iter_mut().map(|(_, released)| released).chain([&mut self.released]) {
+            released.pins = released.pins.without(pins);
+            released.held.retain(|other| Some(other) != held);
+        }
+    }
+
+    /// Whether nothing waits for an answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.releasing.is_empty() && self.drawing.is_none()
+    }
+
+    /// The server has done with this turn.
+    pub(super) fn done(&mut self, done: u64, status: TxStatus) {
+        let Self { releasing, released, .. } = self;
+        releasing.retain_mut(|(turn, releases)| {
+            let over = *turn <= done;
+            if over {
+                released.pins = released.pins.union(releases.pins);
+                released.held.append(&mut releases.held);
+            }
+            !over
+        });
+        if self.drawing.is_some() && status == TxStatus::Idle {
+            self.pin(Cause::Nextval.into());
+        }
+        self.drawing = self.drawing.filter(|last| *last > done);
+    }
+
+    /// A request of this turn failed, and with it what is behind it in the same turn.
+    pub(super) fn failed(&mut self, failed: u64) {
+        self.releasing.retain(|(turn, _)| *turn > failed);
+        self.rolled_back();
+    }
+
+    /// A text may have taken back what it has given up: what is behind it in the same turn is not told from what is before.
+    pub(super) fn taken_back(&mut self) {
+        self.releasing.clear();
+        self.rolled_back();
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        self.released = Released::default();
+    }
+
+    pub(super) fn committed(&mut self) {
+        if self.released.pins.is_empty() && self.released.held.is_empty() {
+            return;
+        }
+        let Released { pins, held } = std::mem::take(&mut self.released);
+        self.pins = self.pins.without(pins).union(self.lasting);
+        self.held.retain(|own| !(pins.contains(own.cause) || held.contains(own)));
+    }
+
+    /// A tag tells what the text may not have.
+    pub(super) fn unseen(&mut self, cause: Cause) {
+        if self.pins.contains(cause) {
+            self.pin_again(cause.into());
+        } else if !self.held.iter().any(|held| held.cause == cause) {
+            self.pin(cause.into());
+        }
+    }
+}
+
+/// What has a name of that which a text makes.
+fn made(effects: &Effects) -> impl Iterator<Item = &Held> {
+    effects.names.iter().flat_map(|names| &names.made)
+}
+
+/// What pins as soon as it is sent.
+fn at_once(pins: Pins) -> Pins {
+    pins.without(Cause::Nextval.into())
+}
