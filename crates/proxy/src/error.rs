@@ -1,8 +1,8 @@
 //! Everything that ends a connection, and the one table from cause to what the client is told.
 //!
-//! The causes say who was wrong. [`Refusal`] is all that a client sees of them: this module is the only place where
-//! a SQLSTATE is written. Causes that speak of our own login to the database are for the log, and the client gets the
-//! number under which they are found there.
+//! The causes say who was wrong. [`Refusal`] is all that a client sees of them, and here their SQLSTATEs are written.
+//! Causes that speak of our own login to the database are for the log, and the client gets the number under which they
+//! are found there.
 
 use std::io;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ const ROUND: Duration = Duration::from_millis(333);
 pub struct Tenant {
     /// A digest of the identity: claims, role, expiry. Others never see what this one leaves in a session.
     pub identity: [u8; 32],
-    /// A digest of the identity and of the settings that were made for it.
+    /// A digest of the settings that were made for it.
     pub state: [u8; 32],
 }
 

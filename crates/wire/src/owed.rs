@@ -153,8 +153,7 @@ impl Owed {
     }
 
     /// Whether the next answer is to a Query.
-    #[must_use]
-    pub fn answers_query(&self) -> bool {
+    fn answers_query(&self) -> bool {
         self.front() == Some(Request::Query)
     }
 
