@@ -32,7 +32,7 @@ impl Admission {
             max_logins,
             logins: Arc::new(Semaphore::new(max_logins)),
             websockets: Arc::new(Semaphore::new((max_logins * 3).div_ceil(4))),
-            clients: Seats::new(max_client_conn, max_identity_conn),
+            clients: Seats::new(max_client_conn, max_identity_conn, 0),
         }
     }
 
@@ -72,10 +72,16 @@ impl Admission {
     }
 }
 
-/// Provider and subject.
-type Somebody = (String, String);
+/// Whose a seat is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// Provider and subject.
+    Identity(String, String),
+    /// Somebody without a token, who is nobody in particular.
+    Anyone,
+}
 
-/// So many seats, of which one identity may have so many.
+/// So many seats, of which one identity may have so many, and all who have no token so many together.
 #[derive(Clone, Debug)]
 pub(crate) struct Seats(Arc<Rows>);
 
@@ -83,9 +89,10 @@ pub(crate) struct Seats(Arc<Rows>);
 struct Rows {
     most: usize,
     most_of_identity: usize,
+    most_of_anyone: usize,
     free: Arc<Semaphore>,
-    /// How many each identity has, where that is limited.
-    taken: Mutex<HashMap<Somebody, usize>>,
+    /// How many each has, where that is limited.
+    taken: Mutex<HashMap<Holder, usize>>,
 }
 
 /// One of them, held until its holder has gone.
@@ -93,14 +100,14 @@ struct Rows {
 pub(crate) struct Seat {
     _permit: OwnedSemaphorePermit,
     rows: Arc<Rows>,
-    somebody: Option<Somebody>,
+    holder: Option<Holder>,
 }
 
 impl Seats {
-    /// `most_of_identity`: 0 is no limit.
-    pub(crate) fn new(most: usize, most_of_identity: usize) -> Self {
+    /// `most_of_identity`, `most_of_anyone`: 0 is no limit.
+    pub(crate) fn new(most: usize, most_of_identity: usize, most_of_anyone: usize) -> Self {
         let free = Arc::new(Semaphore::new(most));
-        Self(Arc::new(Rows { most, most_of_identity, free, taken: Mutex::default() }))
+        Self(Arc::new(Rows { most, most_of_identity, most_of_anyone, free, taken: Mutex::default() }))
     }
 
     /// How many have been taken.
@@ -114,38 +121,42 @@ impl Seats {
     /// How many there are, if there is none.
     pub(crate) fn take(&self) -> Result<Seat, usize> {
         let permit = self.0.free.clone().try_acquire_owned().map_err(|_| self.0.most)?;
-        Ok(Seat { _permit: permit, rows: self.0.clone(), somebody: None })
+        Ok(Seat { _permit: permit, rows: self.0.clone(), holder: None })
     }
 }
 
 impl Seat {
-    /// Notes whose it is, once that is known. Clients without a token are nobody in particular.
+    /// Notes whose it is, once that is known.
     ///
     /// # Errors
-    /// How many one identity may have, if this one has as many.
+    /// How many its holder may have, if they have as many.
     pub(crate) fn belongs_to(&mut self, identity: &Identity) -> Result<(), usize> {
-        let limit = self.rows.most_of_identity;
-        let Some(provider) = identity.provider().filter(|_| limit > 0) else { return Ok(()) };
-        let somebody = (provider.to_owned(), identity.subject().unwrap_or_default().to_owned());
+        let provider = identity.provider();
+        let limit = if provider.is_some() { self.rows.most_of_identity } else { self.rows.most_of_anyone };
+        if limit == 0 {
+            return Ok(());
+        }
+        let subject = || identity.subject().unwrap_or_default().to_owned();
+        let holder = provider.map_or(Holder::Anyone, |provider| Holder::Identity(provider.to_owned(), subject()));
         let mut taken = self.rows.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(somebody.clone()).or_default();
+        let count = taken.entry(holder.clone()).or_default();
         if *count >= limit {
             return Err(limit);
         }
         *count += 1;
-        self.somebody = Some(somebody);
+        self.holder = Some(holder);
         Ok(())
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Some(somebody) = self.somebody.take() else { return };
+        let Some(holder) = self.holder.take() else { return };
         let mut taken = self.rows.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&somebody) {
+        if let Some(count) = taken.get_mut(&holder) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&somebody);
+                taken.remove(&holder);
             }
         }
     }

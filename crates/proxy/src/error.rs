@@ -116,6 +116,9 @@ pub(crate) enum Error {
     /// One identity has all of them that it may have.
     #[error("more than {0} requests of one identity, a quarter of http.max_requests")]
     TooManyRequestsOfIdentity(usize),
+    /// Those without a token have all of them that they may have.
+    #[error("more than {0} requests without a token, three quarters of http.max_requests")]
+    TooManyRequestsOfAnyone(usize),
     /// `max_identity_conn` is reached.
     #[error("more than max_identity_conn = {0} clients of one identity")]
     TooManyOfIdentity(usize),
@@ -254,6 +257,7 @@ impl Error {
             Self::TooManyRequestsOfIdentity(limit) => {
                 too_many("requests of this identity", "A quarter of http.max_requests", *limit)
             }
+            Self::TooManyRequestsOfAnyone(limit) => too_many("anonymous requests", "3/4 of http.max_requests", *limit),
             Self::TooManyOfIdentity(limit) => too_many("clients of this identity", "max_identity_conn", *limit),
             Self::TooManyLogins(limit) => too_many("logins in progress", "max_logins", *limit),
             Self::TooFast { pace, retry_after } => Refusal::new("53400", "too many requests")

@@ -69,7 +69,7 @@ impl Server {
             routes: route::routes(service.clone(), &config),
             tls: proxy.tls_for(&[b"h2", b"http/1.1"]),
             connections: Arc::new(Semaphore::new(config.max_connections)),
-            requests: Seats::new(config.max_requests, config.max_requests.div_ceil(4)),
+            requests: places(config.max_requests),
             rates: Rates::new(&config.rate),
             shares: Shares::new(config.max_pool_servers, proxy.pool.servers.max_identity_servers),
             sessions: TaskTracker::new(),
@@ -114,6 +114,13 @@ impl Server {
         self.service.sessions.close();
         self.service.sessions.wait().await;
     }
+}
+
+/// Places for so many requests: a quarter of them for one identity, and a quarter that is not for those without a token,
+/// whom nobody can tell apart.
+fn places(max_requests: usize) -> Seats {
+    let quarter = max_requests.div_ceil(4);
+    Seats::new(max_requests, quarter, (max_requests - quarter).max(1))
 }
 
 fn prepare((socket, peer): (TcpStream, SocketAddr)) -> io::Result<(std::net::TcpStream, SocketAddr)> {

@@ -2,7 +2,7 @@
 
 use futures_util::future::select_all;
 use pgusher_tests::{Answer, Proxy, Stage, Token, wait};
-use reqwest::StatusCode;
+use reqwest::{Client, StatusCode};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -86,6 +86,24 @@ async fn the_requests_of_one_identity_leave_room_for_others() {
     asking.iter().for_each(JoinHandle::abort);
     until_running(stage, "has_room", 1).await;
     another.abort();
+}
+
+#[tokio::test]
+async fn requests_without_a_token_leave_room_for_identities() {
+    let stage = Stage::get();
+    let proxy = Proxy::builder(stage).http().set("http.max_requests", 8).start().await;
+    let ask = |query: &str| {
+        let body = json!({"query": query}).to_string();
+        let request = Client::new().post(proxy.sql_url()).header("pgusher-role", "anonymous");
+        tokio::spawn(Answer::to(request.header("pgusher-database", "neondb").body(body)))
+    };
+    let asking: Vec<_> = (0..6).map(|_| ask("SELECT pg_sleep(3600), 'leave_room'")).collect();
+    until_running(stage, "leave_room", 6).await;
+    let refused = wait::within("an answer", ask("SELECT 1")).await.unwrap();
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
+    assert_eq!(refused.code(), "53300");
+    assert_eq!(proxy.sql_rows(&stage.token("alice"), "SELECT 1 AS one").await, json!([{"one": 1}]));
+    asking.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -95,9 +95,11 @@ fn refused(error: &Error) -> (StatusCode, HeaderMap) {
         Error::TooManyOfIdentity(_) | Error::TooManyRequestsOfIdentity(_) => {
             (StatusCode::TOO_MANY_REQUESTS, come_back(COME_BACK))
         }
-        Error::TooManyRequests(_) | Error::TooManyLogins(_) | Error::TooManyClients(_) => {
+        // For whoever sent it there is no room, however few they have sent themselves.
+        Error::TooManyRequests(_) | Error::TooManyRequestsOfAnyone(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))
         }
+        Error::TooManyLogins(_) | Error::TooManyClients(_) => (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK)),
         Error::PoolFull { .. } | Error::Shutdown => (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK)),
         Error::TooManyPassthrough(_) | Error::Upstream(_) | Error::Pool(_) | Error::NoRole(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, come_back(COME_BACK))

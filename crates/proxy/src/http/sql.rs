@@ -93,7 +93,10 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     rates.judge(from, entered.as_ref(), Instant::now())?;
     let entrant = entered?;
     if let Entrant::Identity(identity) = &entrant {
-        place.belongs_to(identity).map_err(Error::TooManyRequestsOfIdentity)?;
+        place.belongs_to(identity).map_err(|limit| match identity.provider() {
+            Some(_) => Error::TooManyRequestsOfIdentity(limit),
+            None => Error::TooManyRequestsOfAnyone(limit),
+        })?;
     }
     // Only now: strangers have nothing to say.
     let work = read(config, &head.headers, body).await?;
