@@ -179,10 +179,17 @@ pub(crate) async fn serve(
 
 /// Serves a client to the end that does not ask what its settings are: what it sends are requests, and what it gets are
 /// their answers.
-pub(crate) async fn host(client: Stream, seat: Seat, admitted: Admitted, request: Request, proxy: Arc<Proxy>, id: u64) {
+pub(crate) async fn host(
+    client: Stream,
+    seat: Seat,
+    admitted: Admitted,
+    request: Request,
+    proxy: Arc<Proxy>,
+    id: u64,
+) -> Seat {
     let visit = Visit::new(client, admitted, &request, &proxy);
     Box::pin(visit.run(&proxy, id)).await;
-    drop(seat);
+    seat
 }
 
 /// A client and its server.

@@ -73,12 +73,12 @@ pub(crate) struct Guest {
     pub(crate) statements: Vec<(String, CString)>,
 }
 
-/// Serves a guest, transaction by transaction, to the end.
-pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u64) {
+/// Serves a guest, transaction by transaction, to the end. Who comes next for the same identity may have its seat.
+pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u64) -> Seat {
     let Guest { seat, request, identity, statements } = guest;
     let mut visit = Box::new(Visit::new(client, seat, &request, (identity, id), &proxy, Arrival::Guest(&statements)));
     let error = visit.serve(id).await;
-    visit.end(&error, true, id).await;
+    visit.end(&error, true, id).await
 }
 
 /// How a client has come.
@@ -100,7 +100,7 @@ struct Visit<'a> {
     registration: Registration,
     /// For whom the server works as far as cancel requests are told.
     aimed: Option<WorksFor>,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl<'a> Visit<'a> {
@@ -129,7 +129,7 @@ impl<'a> Visit<'a> {
             Arrival::Login => proxy.cancels.register(request.version),
             Arrival::Guest(_) => proxy.cancels.unlisted(),
         };
-        Self { proxy, arrival, tenancy, relay, deadlines, registration, aimed: None, _seat: seat }
+        Self { proxy, arrival, tenancy, relay, deadlines, registration, aimed: None, seat }
     }
 
     /// Lets the client in, serves it, and says what end it was.
@@ -310,8 +310,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Parts client and server, and tells the client why, unless it has left.
-    async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) {
-        let Self { proxy, arrival, relay, registration, .. } = *self;
+    async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) -> Seat {
+        let Self { proxy, arrival, relay, registration, seat, .. } = *self;
         let pins = relay.session().remembered.counts().to_string();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
         registration.end();
@@ -335,6 +335,7 @@ impl<'a> Visit<'a> {
             Arrival::Login => {}
             Arrival::Guest(_) => debug!(id, reason = error.to_string(), pins, "request ended"),
         }
+        seat
     }
 
     fn log_login(&self, request: &Request, peer: &str, id: u64) {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::{BodyExt, Full};
+use tokio::task::JoinHandle;
 use wire::stream::tunnel;
 
 use super::Job;
@@ -25,6 +26,7 @@ use crate::http::Service;
 use crate::http::answer::Failure;
 use crate::http::asking::{Form, LINES};
 use crate::passthrough;
+use crate::proxy::Proxy;
 use crate::session::{self, Entrant, Guest};
 use crate::statements::LONGEST_SHARED;
 
@@ -39,14 +41,18 @@ pub(super) async fn run(service: &Service, job: Job, entrant: Entrant) -> Result
         Entrant::Identity(identity) => Some(identity.clone()),
         Entrant::Direct(_) => None,
     };
-    let mut exchange = begin(service, &job, entrant)?;
+    let seat = seat(&service.proxy, &entrant)?;
+    let (mut exchange, session) = begin(service, &job, entrant, seat)?;
     let mut out = Vec::new();
     let mut outcome = wait(service, lines, &mut exchange, &mut out).await?;
     if let (Some(Err(error)), Some(identity)) = (&outcome, again)
         && is_outdated(error)
         && !exchange.has_committed()
     {
-        exchange = begin(service, &job, Entrant::Identity(identity))?;
+        drop(exchange);
+        // There may be no other seat, as long as this one is taken.
+        let seat = session.await.expect("a session does not panic");
+        (exchange, _) = begin(service, &job, Entrant::Identity(identity), seat)?;
         out.clear();
         outcome = wait(service, lines, &mut exchange, &mut out).await?;
     }
@@ -73,11 +79,19 @@ fn is_outdated(error: &SqlError) -> bool {
     error.context.is_none() && (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
 }
 
-/// Starts a session that works for the request.
-fn begin(service: &Service, job: &Job, entrant: Entrant) -> Result<Exchange, Failure> {
+/// A seat for the session, as every client has one.
+fn seat(proxy: &Proxy, entrant: &Entrant) -> Result<Seat, Error> {
+    let mut seat = proxy.admission.seat()?;
+    if let Entrant::Identity(identity) = entrant {
+        seat.belongs_to(identity).map_err(Error::TooManyOfIdentity)?;
+    }
+    Ok(seat)
+}
+
+/// Starts a session that works for the request. It gives its seat back at its end.
+fn begin(service: &Service, job: &Job, entrant: Entrant, seat: Seat) -> Result<(Exchange, JoinHandle<Seat>), Failure> {
     let Job { asked, work, caller, id, .. } = job;
     let (proxy, request) = (service.proxy.clone(), asked.request.clone());
-    let mut seat = proxy.admission.seat()?;
     let names = match &entrant {
         Entrant::Identity(_) => names(work),
         // Nobody else finds anything on its server.
@@ -86,20 +100,19 @@ fn begin(service: &Service, job: &Job, entrant: Entrant) -> Result<Exchange, Fai
     let too_long = |error: frames::TooLong| Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", error.to_string());
     let (frames, results) = requests(job, &names).map_err(too_long)?;
     let (near, far) = tunnel(caller.tls, Some(caller.address));
-    match entrant {
+    let session = match entrant {
         Entrant::Identity(identity) => {
-            seat.belongs_to(&identity).map_err(Error::TooManyOfIdentity)?;
             let text = |query: &str| CString::new(query).expect("a query that was read has no zero byte");
             let known = names.into_iter().zip(statements(work));
             let known = known.filter_map(|(name, statement)| Some((name?, text(&statement.query)))).collect();
             let guest = Guest { seat, request, identity, statements: known };
-            service.sessions.spawn(session::host(near, guest, proxy, *id));
+            service.sessions.spawn(session::host(near, guest, proxy, *id))
         }
         Entrant::Direct(admitted) => {
-            service.sessions.spawn(passthrough::host(near, seat, admitted, request, proxy, *id));
+            service.sessions.spawn(passthrough::host(near, seat, admitted, request, proxy, *id))
         }
-    }
-    Ok(Exchange::new(far, frames, results))
+    };
+    Ok((Exchange::new(far, frames, results), session))
 }
 
 /// The names of those statements that servers keep, for whoever asks them next.
