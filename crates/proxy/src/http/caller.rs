@@ -22,7 +22,7 @@ pub(super) struct Carrier {
 /// Who a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// Whether it came under TLS.
+    /// Whether it came under TLS, to the proxy that is in front if there is one.
     pub(super) tls: bool,
     pub(super) address: SocketAddr,
 }
@@ -51,16 +51,21 @@ impl Caller {
                 break;
             }
         }
-        let under_tls = |proto: &HeaderValue| proto.as_bytes().eq_ignore_ascii_case(b"https");
-        // The last proxy's word: what a client has written comes before it.
+        // The last proxy's word: what a client has written comes before it. How the proxy comes itself says nothing of its
+        // client.
         let proto = headers.get_all(FORWARDED_PROTO).into_iter().next_back();
-        Self { tls: tls || proto.is_some_and(under_tls), address }
+        Self { tls: proto.map_or(tls, under_tls), address }
     }
 
     /// Whether it comes from this machine.
     pub(super) fn is_local(&self) -> bool {
         self.address.ip().to_canonical().is_loopback()
     }
+}
+
+/// Whether that is the scheme of something under TLS; some proxies have one of their own for WebSockets.
+fn under_tls(scheme: &HeaderValue) -> bool {
+    ["https", "wss"].iter().any(|secure| scheme.as_bytes().eq_ignore_ascii_case(secure.as_bytes()))
 }
 
 /// An address, behind which some proxies write a port.
@@ -82,7 +87,11 @@ mod tests {
     }
 
     fn caller(peer: &str, headers: &[(&'static str, &str)], trusted: &[&str]) -> (String, bool) {
-        let carrier = Carrier { tls: false, peer: SocketAddr::new(peer.parse().unwrap(), 1) };
+        carried(false, peer, headers, trusted)
+    }
+
+    fn carried(tls: bool, peer: &str, headers: &[(&'static str, &str)], trusted: &[&str]) -> (String, bool) {
+        let carrier = Carrier { tls, peer: SocketAddr::new(peer.parse().unwrap(), 1) };
         let pairs =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         let mut map = HeaderMap::new();
@@ -123,6 +132,19 @@ mod tests {
     fn what_a_client_says_of_tls_comes_before_what_the_proxy_says() {
         let lies = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")];
         assert!(!caller("10.0.0.7", &lies, &["10.0.0.7/32"]).1);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_of_tls_though_it_comes_by_tls_itself() {
+        let trusted = ["10.0.0.7/32"];
+        for (proto, wanted) in [("https", true), ("wss", true), ("http", false), ("ws", false), ("", false)] {
+            for tls in [false, true] {
+                let headers = [("x-forwarded-proto", proto)];
+                assert_eq!(carried(tls, "10.0.0.7", &headers, &trusted).1, wanted, "{proto} {tls}");
+            }
+        }
+        assert!(carried(true, "10.0.0.7", &[], &trusted).1, "it says nothing");
+        assert!(carried(true, "192.0.2.1", &[("x-forwarded-proto", "http")], &trusted).1, "it is nobody to say so");
     }
 
     #[test]
