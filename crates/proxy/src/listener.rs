@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,14 +44,7 @@ impl Listener {
     /// What the system says.
     pub async fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => {
-                let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-                socket.set_reuseaddr(true)?;
-                // Connections have it from here. Without it a client whose machine is gone would keep its seat for ever.
-                socket.set_keepalive(true)?;
-                socket.bind(*address)?;
-                socket.listen(BACKLOG).map(Self::Tcp)
-            }
+            Address::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
             Address::Unix(path) => bind_unix(path).await.map(|listener| Self::Unix(listener, path.clone())),
         }
     }
@@ -104,6 +98,19 @@ impl Drop for Listener {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Listens at a TCP address, whatever is spoken there.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Connections have it from here. Without it a client whose machine is gone would keep its seat for ever.
+    socket.set_keepalive(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {

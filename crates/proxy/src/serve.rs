@@ -16,7 +16,7 @@ use crate::admin;
 use crate::config::{Config, Databases};
 use crate::guard::Unsafe;
 use crate::http;
-use crate::listener::Listener;
+use crate::listener::{Listener, bind_tcp};
 use crate::proxy::{Proxy, Stop};
 use crate::workers::Workers;
 
@@ -167,8 +167,7 @@ async fn renew(proxy: Arc<Proxy>, hangups: Option<Signal>) {
 pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|cause| StartError::Listen { address: *address, cause })?);
+        listeners.push(bind_tcp(*address).map_err(|cause| StartError::Listen { address: *address, cause })?);
     }
     Ok(listeners)
 }

@@ -6,6 +6,7 @@ use flate2::read::GzDecoder;
 use pgusher_tests::{Answer, Proxy, Stage, wait};
 use reqwest::{Certificate, Client, Method, StatusCode};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::limits::{ask_for_ever, until_running};
 
@@ -25,6 +26,22 @@ async fn one_port_speaks_tls_and_clear_text_and_takes_tokens_as_configured() {
     assert_eq!(under_tls.json()["rows"], json!([{"me": "alice"}]));
     let in_clear = ask(&Client::new(), proxy.sql_url()).await;
     assert_eq!((in_clear.status, &*in_clear.code()), (StatusCode::FORBIDDEN, "28000"));
+}
+
+#[tokio::test]
+async fn a_client_whose_machine_vanishes_is_asked_whether_it_is_there() {
+    let proxy = Proxy::builder(Stage::get()).http().start().await;
+    let client = TcpStream::connect(proxy.http_address()).await.unwrap();
+    let [near, far] =
+        [client.local_addr(), client.peer_addr()].map(|address| format!("{:04X}", address.unwrap().port()));
+    // The proxy's end, and its timer: 02 is that of keep-alive (proc_net_tcp in the kernel's documentation).
+    let timer = async || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let of_proxy = |fields: &Vec<&str>| fields[1].ends_with(&far) && fields[2].ends_with(&near);
+        let mut lines = sockets.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        lines.find(of_proxy).map(|fields| fields[5].split(':').next().unwrap().to_owned())
+    };
+    assert_eq!(wait::until("the connection", timer).await, "02");
 }
 
 #[tokio::test]
