@@ -98,7 +98,9 @@ async fn serve_http1(
 ) -> hyper::Result<()> {
     let io = TokioIo::new(Paced::new(stream, service.config.write_timeout));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(service.config.header_timeout).max_buf_size(MAX_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(service.config.header_timeout);
+    // The buffer is asked only when it ends within a head: of one that comes in large pieces it may hold more.
+    http.max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD);
     let mut connection = pin!(http.serve_connection(io, answering).with_upgrades());
     tokio::select! {
         ended = &mut connection => return ended,

@@ -23,6 +23,27 @@ async fn a_head_that_is_too_large_is_told_so() {
 }
 
 #[tokio::test]
+async fn the_limits_of_a_head_are_the_same_however_its_bytes_come() {
+    let (stage, proxy) = (Stage::get(), proxy().await);
+    let token = stage.token("alice").to_string();
+    let body = query("SELECT 1");
+    let asked = |filling: usize| post(&token, &format!("X: {}\r\n", "x".repeat(filling)), &body);
+    let least = asked(0).len() - body.len();
+    for (size, status) in [(256 * 1024, 200), (256 * 1024 + 1, 431), (300_008, 431), (500_008, 431)] {
+        for _ in 0..10 {
+            let mut raw = RawHttp::connect(&proxy).await;
+            raw.send(&asked(size - least)).await;
+            assert_eq!(raw.answer().await.map(|answer| answer.status), Some(status), "{size}");
+        }
+    }
+    for (more, status) in [(95, 200), (96, 431)] {
+        let mut raw = RawHttp::connect(&proxy).await;
+        raw.send(&post(&token, &"X: y\r\n".repeat(more), &body)).await;
+        assert_eq!(raw.answer().await.map(|answer| answer.status), Some(status), "{more}");
+    }
+}
+
+#[tokio::test]
 async fn a_header_that_says_who_asks_comes_once() {
     let (stage, proxy) = (Stage::get(), proxy().await);
     let (alice, bob) = (stage.token("alice"), stage.token("bob"));
