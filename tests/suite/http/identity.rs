@@ -100,6 +100,26 @@ async fn a_refusal_has_the_status_that_http_has_for_it_and_neons_driver_the_one_
 }
 
 #[tokio::test]
+async fn what_to_do_about_a_refusal_is_told_in_words_of_http() {
+    let proxy = Proxy::builder(Stage::get()).http().set("http.trusted_proxies", "127.0.0.1").start().await;
+    let body = json!({"query": "SELECT 1"}).to_string();
+    let plain = |role: &str| Client::new().post(proxy.sql_url()).header("pgusher-role", role).body(body.clone());
+    for (request, words) in [
+        (plain("authenticated"), ["Authorization: Bearer", "Neon-Connection-String"]),
+        (plain("authenticated").bearer_auth("nonsense"), ["Authorization: Bearer", "Neon-Connection-String"]),
+        (Client::new().post(proxy.sql_url()).body(body.clone()), ["Pgusher-Role", "Neon-Connection-String"]),
+        (plain(&"x".repeat(64)), ["Authorization: Bearer", "Neon-Connection-String"]),
+        (plain("authenticated").header("x-forwarded-for", "192.0.2.1"), ["[tls]", "X-Forwarded-Proto"]),
+    ] {
+        let error = Answer::to(request).await.json();
+        let hint = error["hint"].as_str().unwrap_or_default();
+        assert!(words.iter().all(|word| hint.contains(word)), "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(!message.contains("startup packet"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn anonymous_needs_no_token_where_it_is_configured() {
     let stage = Stage::get();
     let body = json!({"query": "SELECT current_user::text AS who, auth.user_id() AS me"}).to_string();

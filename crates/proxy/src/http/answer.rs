@@ -16,6 +16,10 @@ use crate::error::{Error, Refusal};
 /// After how many seconds to come back when there was no room.
 const COME_BACK: u64 = 1;
 
+/// How a token is sent.
+const SEND_A_TOKEN: &str =
+    "Send a signed JWT as \"Authorization: Bearer …\", or as the password in Neon-Connection-String.";
+
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -61,7 +65,7 @@ impl Failure {
         let (status, headers, error) = match self {
             Self::Refused(error) => {
                 let (status, headers) = refused(&error);
-                let told = error.refusal(auth_detail, id).map(SqlError::from);
+                let told = error.refusal(auth_detail, id).map(|refusal| in_words_of_http(&error, refusal).into());
                 (status, headers, told.unwrap_or_else(|| SqlError::new("08006", error.to_string())))
             }
             Self::Request(status, error) => (status, HeaderMap::new(), *error),
@@ -82,6 +86,27 @@ impl From<Refusal> for SqlError {
         let Refusal { code, message, detail, hint } = refusal;
         Self { detail, hint: hint.map(Into::into), ..Self::new(code, message) }
     }
+}
+
+/// The same refusal, where it tells a Postgres client what to send.
+fn in_words_of_http(error: &Error, refusal: Refusal) -> Refusal {
+    let hint = match error {
+        Error::NoUser => "Name the role in Pgusher-Role, or as the user in Neon-Connection-String.",
+        Error::NameTooLong => SEND_A_TOKEN,
+        Error::TlsRequired { available: true } => "Ask by https.",
+        Error::TlsRequired { available: false } => {
+            "Configure [tls], or [http] trusted_proxies for where TLS ends, which has to say so in X-Forwarded-Proto."
+        }
+        // Unless advice is not to be given.
+        Error::Token(_) if refusal.hint.is_none() => return refusal,
+        Error::Token(Rejection::Empty | Rejection::NotAJwt(_)) => SEND_A_TOKEN,
+        Error::Token(Rejection::Truncated) => {
+            "A terminal cuts typed lines at 4095 characters: let the token come from a variable or a file."
+        }
+        _ => return refusal,
+    };
+    let message = if matches!(error, Error::NoUser) { error.to_string().into() } else { refusal.message };
+    Refusal { message, hint: Some(hint.into()), ..refusal }
 }
 
 /// The status for a refusal of ours, and the headers that go with it.
