@@ -158,9 +158,21 @@ impl Proxy {
     /// # Panics
     /// If it has ended.
     pub fn memory(&self) -> u64 {
+        self.status_of_memory("VmRSS:")
+    }
+
+    /// The most that it has ever had resident, in bytes (`VmHWM`).
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn most_memory(&self) -> u64 {
+        self.status_of_memory("VmHWM:")
+    }
+
+    fn status_of_memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let now = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
-        now.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        let size = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of memory");
+        size.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// Sends it a signal by name, such as `TERM`.

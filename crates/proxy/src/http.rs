@@ -46,6 +46,8 @@ pub(crate) struct Service {
     tls: Option<Arc<ServerConfig>>,
     connections: Arc<Semaphore>,
     requests: Seats,
+    /// Turns to make something of a large body: as many as there are threads, or it would take them their time.
+    large_bodies: Arc<Semaphore>,
     rates: Rates,
     shares: Shares,
     /// The sessions that requests and WebSockets have begun.
@@ -70,6 +72,7 @@ impl Server {
             tls: proxy.tls_for(&[b"h2", b"http/1.1"]),
             connections: Arc::new(Semaphore::new(config.max_connections)),
             requests: places(config.max_requests),
+            large_bodies: Arc::new(Semaphore::new(threads)),
             rates: Rates::new(&config.rate),
             shares: Shares::new(config.max_pool_servers, proxy.pool.servers.max_identity_servers),
             sessions: TaskTracker::new(),

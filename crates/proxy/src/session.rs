@@ -70,7 +70,7 @@ pub(crate) struct Guest {
     pub(crate) request: Request,
     pub(crate) identity: Identity,
     /// The statements that the session knows without a Parse: names and texts.
-    pub(crate) statements: Vec<(String, CString)>,
+    pub(crate) statements: Arc<[(String, CString)]>,
 }
 
 /// Serves a guest, transaction by transaction, to the end. Who comes next for the same identity may have its seat.

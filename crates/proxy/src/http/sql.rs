@@ -36,6 +36,7 @@ mod exchange;
 mod frames;
 mod fuzz;
 mod parameter;
+mod question;
 mod results;
 mod rows;
 mod run;
@@ -50,12 +51,11 @@ pub use fuzz::{fuzz_body, fuzz_results};
 pub(super) use error::SqlError;
 pub(super) use frames::{Isolation, Transaction};
 
-use body::Work;
+use question::{Keep, Manner, Question};
 
-/// A request that has been read, from somebody who may ask, and what it holds until it is answered.
+/// A request of somebody who may ask, and what it holds until it is answered.
 struct Job {
     asked: Asked,
-    work: Work,
     caller: Caller,
     id: u64,
     place: Seat,
@@ -69,8 +69,8 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
     let caller = Caller::of(carrier, request.headers(), &service.config);
     // Most of its life it waits, and what it waits in is large.
     let answered = Box::pin(async {
-        let (job, entrant) = admit(service, caller, request, id).await?;
-        run::run(service, job, entrant).await
+        let (job, question, entrant) = admit(service, caller, request, id).await?;
+        run::run(service, job, question, entrant).await
     });
     match answered.await {
         Ok(response) => response,
@@ -82,7 +82,12 @@ pub(super) async fn answer(service: &Arc<Service>, carrier: Carrier, request: Re
 }
 
 /// From a request to somebody who may ask, and what.
-async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> Result<(Job, Entrant), Failure> {
+async fn admit(
+    service: &Service,
+    caller: Caller,
+    request: Request,
+    id: u64,
+) -> Result<(Job, Question, Entrant), Failure> {
     let Service { proxy, config, rates, .. } = service;
     let from = caller.address.ip();
     rates.came(from, Instant::now())?;
@@ -92,14 +97,17 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     let entered = enter(proxy, caller, &mut asked).await;
     rates.judge(from, entered.as_ref(), Instant::now())?;
     let entrant = entered?;
+    let mut keep = Keep::Nothing;
     if let Entrant::Identity(identity) = &entrant {
+        keep = Keep::Short;
         place.belongs_to(identity).map_err(|limit| match identity.provider() {
             Some(_) => Error::TooManyRequestsOfIdentity(limit),
             None => Error::TooManyRequestsOfAnyone(limit),
         })?;
     }
+    let manner = Manner { form: asked.form, transaction: asked.transaction, keep };
     // Only now: strangers have nothing to say.
-    let work = read(config, &head.headers, body).await?;
+    let question = read(service, &head.headers, body, manner).await?;
     let share = match &entrant {
         Entrant::Identity(identity) => Some(wait_for_share(service, &asked, identity).await?),
         // It has a server of its own.
@@ -107,7 +115,7 @@ async fn admit(service: &Service, caller: Caller, request: Request, id: u64) -> 
     };
     let user = &asked.request.role;
     debug!(id, peer = %from, user, database = asked.request.database, passthrough = share.is_none(), "request");
-    Ok((Job { asked, work, caller, id, place, _share: share }, entrant))
+    Ok((Job { asked, caller, id, place, _share: share }, question, entrant))
 }
 
 /// Finds out who asks: by a token, or by a password where the role has one of its own.
@@ -133,29 +141,34 @@ async fn wait_for_share(service: &Service, asked: &Asked, identity: &Identity) -
 }
 
 /// Reads the body, as much of it as there may be, and no longer than it may take.
-async fn read(config: &Http, headers: &HeaderMap, body: Body) -> Result<Work, Failure> {
-    let (size, time) = (config.max_request_size, config.body_timeout);
-    let too_large = || {
-        let message = format!("the request is larger than max_request_size = {size} bytes");
-        Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", message)
-    };
+async fn read(service: &Service, headers: &HeaderMap, body: Body, manner: Manner) -> Result<Question, Failure> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Failure::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "0A000", "a request may not be compressed"));
     }
-    let collected = timeout(time, Limited::new(body, size).collect()).await.map_err(|_| {
+    let body = collect(&service.config, body).await?;
+    question::read(body, manner, &service.large_bodies).await
+}
+
+/// The bytes of a body. What they come in is free as soon as they are here.
+async fn collect(config: &Http, body: Body) -> Result<Vec<u8>, Failure> {
+    let (size, time) = (config.max_request_size, config.body_timeout);
+    let collecting = async {
+        let (mut body, mut bytes) = (Limited::new(body, size), Vec::new());
+        while let Some(frame) = body.frame().await {
+            bytes.extend_from_slice(&frame?.into_data().unwrap_or_default());
+        }
+        Ok(bytes)
+    };
+    let collected = timeout(time, collecting).await.map_err(|_| {
         let message = format!("the request took longer than body_timeout = {time:?}");
         Failure::request(StatusCode::REQUEST_TIMEOUT, "57014", message)
     })?;
-    let bytes = collected.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-        Some(_) => too_large(),
-        None => Failure::malformed("the request ended early"),
-    })?;
-    body::parse(&bytes.to_bytes()).map_err(|error| {
-        let failure = Failure::request(StatusCode::BAD_REQUEST, error.code(), error.to_string());
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
+    collected.map_err(|error: axum::BoxError| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => {
+            let message = format!("the request is larger than max_request_size = {size} bytes");
+            Failure::request(StatusCode::PAYLOAD_TOO_LARGE, "54000", message)
         }
+        None => Failure::malformed("the request ended early"),
     })
 }
 

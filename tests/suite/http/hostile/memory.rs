@@ -1,7 +1,8 @@
 //! Streams of any size in memory that does not grow.
 
-use pgusher_tests::{Proxy, Stage};
+use pgusher_tests::{Answer, Proxy, Stage};
 use reqwest::Response;
+use serde_json::json;
 
 use super::{goes_on, proxy, query};
 
@@ -50,4 +51,22 @@ async fn a_row_of_two_hundred_megabytes_passes_in_parts() {
     assert!(bytes > 200_000_000 && lines == 3, "{bytes} {lines}");
     assert!(last.ends_with(b"{\"command\":\"SELECT\",\"rowCount\":1}\n"), "{last:?}");
     assert!(most.saturating_sub(before) < GROWTH, "{before} → {most}");
+}
+
+#[tokio::test]
+async fn a_large_body_takes_little_more_than_what_postgres_is_sent_of_it() {
+    const LARGE: usize = 9_900_000;
+    let text = json!({"query": "SELECT length($1) AS n", "params": ["x".repeat(LARGE)]}).to_string();
+    // Five bytes to Postgres for two here.
+    let numbers = format!(r#"{{"query":"SELECT 1","params":[{}1]}}"#, "1,".repeat(65_534));
+    let numbers = format!(r#"{{"queries":[{}{numbers}]}}"#, format!("{numbers},").repeat(LARGE / numbers.len() - 1));
+    for (body, status, tenths) in [(text, 200, 25), (numbers, 400, 45)] {
+        let proxy = proxy().await;
+        goes_on(&proxy).await;
+        let (before, size) = (proxy.memory(), body.len() as u64);
+        let answer = Answer::to(proxy.sql_request().bearer_auth(Stage::get().token("alice")).body(body)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let taken = proxy.most_memory() - before;
+        assert!(taken < size * tenths / 10, "{size} → {taken}");
+    }
 }

@@ -151,7 +151,7 @@ fn parameters(params: &str) -> Result<Parameters, BodyError> {
     for value in Elements::of(params).ok_or(BodyError::NoList("params"))? {
         parameters.push(parameter::text(value)?.as_deref())?;
     }
-    Ok(parameters)
+    Ok(parameters.complete())
 }
 
 /// A string that is not expected is quoted by serde in its full length.

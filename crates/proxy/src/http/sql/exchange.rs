@@ -1,5 +1,6 @@
 //! A session's client for the length of one request: frames go into the pipe, JSON comes out of it.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -26,8 +27,8 @@ pub(super) type Outcome = Result<(), Box<SqlError>>;
 #[derive(Debug)]
 pub(super) struct Exchange {
     far: FarEnd,
-    /// What is still to be sent.
-    frames: Bytes,
+    /// What is still to be sent, in pieces.
+    frames: VecDeque<Bytes>,
     results: Results,
     /// What was read last.
     part: Vec<u8>,
@@ -36,7 +37,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(far: FarEnd, frames: Bytes, results: Results) -> Self {
+    pub(super) fn new(far: FarEnd, frames: VecDeque<Bytes>, results: Results) -> Self {
         Self { far, frames, results, part: Vec::with_capacity(PART), tidying: None }
     }
 
@@ -65,9 +66,12 @@ impl Exchange {
     }
 
     fn send(&mut self, cx: &mut Context<'_>) {
-        while self.frames.has_remaining() {
-            match Pin::new(&mut self.far).poll_write(cx, &self.frames) {
-                Poll::Ready(Ok(count)) => self.frames.advance(count),
+        while let Some(piece) = self.frames.front_mut() {
+            match Pin::new(&mut self.far).poll_write(cx, piece) {
+                Poll::Ready(Ok(count)) => {
+                    piece.advance(count);
+                    self.frames.pop_front_if(|piece| piece.is_empty());
+                }
                 // The session is over. What it has said of that is still to be read.
                 Poll::Ready(Err(_)) => self.frames.clear(),
                 Poll::Pending => return,
@@ -92,7 +96,7 @@ impl Exchange {
         }
         let mut rollback = BytesMut::new();
         frames::rollback(&mut rollback);
-        self.frames = rollback.freeze();
+        self.frames = VecDeque::from([rollback.freeze()]);
         self.tidying = Some((outcome, Vec::new()));
         None
     }

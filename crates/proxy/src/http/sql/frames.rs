@@ -3,18 +3,24 @@
 //! Postgres skips all that follows an error up to the Sync, a COMMIT too. So a batch is a transaction that is committed
 //! whole or not at all, though nothing waits for an answer within it.
 
-use bytes::{BufMut, BytesMut};
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 use wire::frame::frontend as tag;
 
-use super::body::Statement;
 use super::parameter::Parameters;
 
-/// A statement, and the name by which the session knows its text; none, if it is too long to be kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Named<'a> {
-    pub(crate) statement: &'a Statement,
-    pub(crate) name: Option<&'a str>,
+/// Bytes of parameters from which on they are not copied.
+const LARGE: usize = 16 * 1024;
+
+/// Frames that are being made. Large parameters stay where they were read: they are pieces of their own.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    pieces: VecDeque<Bytes>,
+    last: BytesMut,
+    /// What the statements' transaction ends with, if it is one of ours.
+    end: Option<&'static str>,
 }
 
 /// What a batch's transaction is to be.
@@ -68,72 +74,83 @@ impl Isolation {
     }
 }
 
-/// One statement.
-pub(crate) fn single(statement: Named<'_>, out: &mut BytesMut) -> Result<(), TooLong> {
-    described(statement, out)?;
-    frontend::sync(out);
-    Ok(())
-}
-
-/// Statements in one transaction.
-pub(crate) fn batch<'a>(
-    transaction: Transaction,
-    statements: impl IntoIterator<Item = Named<'a>>,
-    out: &mut BytesMut,
-) -> Result<(), TooLong> {
-    let read_only = if transaction.read_only { " READ ONLY" } else { "" };
-    let deferrable = if transaction.deferrable { " DEFERRABLE" } else { "" };
-    let isolation = transaction.isolation.map_or("", Isolation::sql);
-    run(&format!("BEGIN{isolation}{read_only}{deferrable}"), out)?;
-    for statement in statements {
-        described(statement, out)?;
+impl Frames {
+    /// For one statement.
+    pub(crate) fn single() -> Self {
+        Self { pieces: VecDeque::new(), last: BytesMut::new(), end: None }
     }
-    run("COMMIT", out)?;
-    frontend::sync(out);
-    Ok(())
+
+    /// For statements in one transaction.
+    pub(crate) fn batch(transaction: Transaction) -> Result<Self, TooLong> {
+        let read_only = if transaction.read_only { " READ ONLY" } else { "" };
+        let deferrable = if transaction.deferrable { " DEFERRABLE" } else { "" };
+        let isolation = transaction.isolation.map_or("", Isolation::sql);
+        let mut frames = Self { end: Some("COMMIT"), ..Self::single() };
+        frames.run(&format!("BEGIN{isolation}{read_only}{deferrable}"))?;
+        Ok(frames)
+    }
+
+    /// A statement that the session knows by this name.
+    pub(crate) fn named(&mut self, name: &str, parameters: Parameters) -> Result<(), TooLong> {
+        self.bind(name, parameters)?;
+        frontend::describe(b'P', "", &mut self.last).map_err(|_| TooLong)?;
+        self.execute()
+    }
+
+    /// A statement that is too long to be kept, or is nobody's to find.
+    pub(crate) fn unnamed(&mut self, query: &str, parameters: Parameters) -> Result<(), TooLong> {
+        self.parse(query)?;
+        self.named("", parameters)
+    }
+
+    /// All of them.
+    pub(crate) fn finish(mut self) -> Result<VecDeque<Bytes>, TooLong> {
+        if let Some(end) = self.end {
+            self.run(end)?;
+        }
+        frontend::sync(&mut self.last);
+        self.pieces.push_back(self.last.freeze());
+        Ok(self.pieces)
+    }
+
+    /// Runs a statement of our own.
+    fn run(&mut self, sql: &str) -> Result<(), TooLong> {
+        self.parse(sql)?;
+        self.bind("", Parameters::default())?;
+        self.execute()
+    }
+
+    fn parse(&mut self, sql: &str) -> Result<(), TooLong> {
+        frontend::parse("", sql, [], &mut self.last).map_err(|_| TooLong)
+    }
+
+    fn execute(&mut self) -> Result<(), TooLong> {
+        frontend::execute("", 0, &mut self.last).map_err(|_| TooLong)
+    }
+
+    /// Binds the unnamed portal; parameters and results are text.
+    fn bind(&mut self, name: &str, parameters: Parameters) -> Result<(), TooLong> {
+        let (count, values) = parameters.into_encoded();
+        let length = 4 + 1 + name.len() + 1 + 2 + 2 + values.len() + 2;
+        let out = &mut self.last;
+        out.put_u8(tag::BIND.0);
+        out.put_i32(i32::try_from(length).map_err(|_| TooLong)?);
+        out.put_u8(0);
+        out.put_slice(name.as_bytes());
+        out.put_u8(0);
+        out.put_u16(0);
+        out.put_u16(count);
+        if values.len() < LARGE {
+            out.put_slice(&values);
+        } else {
+            self.pieces.extend([out.split().freeze(), values.into()]);
+        }
+        self.last.put_u16(0);
+        Ok(())
+    }
 }
 
 /// Ends a transaction that is left, which a batch that failed does: its COMMIT was skipped.
 pub(crate) fn rollback(out: &mut BytesMut) {
     frontend::query("ROLLBACK", out).expect("it has no zero byte");
-}
-
-/// Runs a statement of our own.
-fn run(sql: &str, out: &mut BytesMut) -> Result<(), TooLong> {
-    parse(sql, out)?;
-    bind("", &Parameters::default(), out)?;
-    execute(out)
-}
-
-fn described(Named { statement, name }: Named<'_>, out: &mut BytesMut) -> Result<(), TooLong> {
-    if name.is_none() {
-        parse(&statement.query, out)?;
-    }
-    bind(name.unwrap_or_default(), &statement.parameters, out)?;
-    frontend::describe(b'P', "", out).map_err(|_| TooLong)?;
-    execute(out)
-}
-
-fn parse(sql: &str, out: &mut BytesMut) -> Result<(), TooLong> {
-    frontend::parse("", sql, [], out).map_err(|_| TooLong)
-}
-
-fn execute(out: &mut BytesMut) -> Result<(), TooLong> {
-    frontend::execute("", 0, out).map_err(|_| TooLong)
-}
-
-/// Binds the unnamed portal; parameters and results are text.
-fn bind(name: &str, parameters: &Parameters, out: &mut BytesMut) -> Result<(), TooLong> {
-    let values = parameters.encoded();
-    let length = 4 + 1 + name.len() + 1 + 2 + 2 + values.len() + 2;
-    out.put_u8(tag::BIND.0);
-    out.put_i32(i32::try_from(length).map_err(|_| TooLong)?);
-    out.put_u8(0);
-    out.put_slice(name.as_bytes());
-    out.put_u8(0);
-    out.put_u16(0);
-    out.put_u16(parameters.count());
-    out.put_slice(values);
-    out.put_u16(0);
-    Ok(())
 }

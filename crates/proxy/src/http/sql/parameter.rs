@@ -36,14 +36,15 @@ impl Parameters {
         Ok(())
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> u16 {
-        self.count
+    /// There are no more: what was taken for them in advance is free.
+    pub(super) fn complete(mut self) -> Self {
+        self.encoded.shrink_to_fit();
+        self
     }
 
-    /// What a Bind has behind their number.
-    pub(super) fn encoded(&self) -> &[u8] {
-        &self.encoded
+    /// Their number, and what a Bind has behind it.
+    pub(super) fn into_encoded(self) -> (u16, Vec<u8>) {
+        (self.count, self.encoded)
     }
 }
 

@@ -104,12 +104,12 @@ enum Place {
 }
 
 impl Results {
-    /// For one statement, and a Sync: see [`super::frames::single`].
+    /// For one statement, and a Sync: see [`Frames::single`](super::frames::Frames::single).
     pub(crate) fn single(style: Style, layout: Layout) -> Self {
         Self::new(vec![style], layout, false)
     }
 
-    /// For these statements between BEGIN and COMMIT, and a Sync: see [`super::frames::batch`].
+    /// For these statements between BEGIN and COMMIT, and a Sync: see [`Frames::batch`](super::frames::Frames::batch).
     pub(crate) fn batch(styles: Vec<Style>, layout: Layout) -> Self {
         Self::new(styles, layout, true)
     }

@@ -26,7 +26,7 @@ fn texts(values: &[Option<&str>]) -> Parameters {
 fn a_query_alone_is_enough() {
     let statement = single(r#" {"query":"select 1"} "#);
     assert_eq!(statement, Statement { query: "select 1".to_owned(), parameters: texts(&[]), array_mode: None });
-    assert_eq!(single(r#"{"query":"","params":null,"arrayMode":null,"other":[{}]}"#).parameters.count(), 0);
+    assert_eq!(single(r#"{"query":"","params":null,"arrayMode":null,"other":[{}]}"#).parameters, texts(&[]));
     assert_eq!(single(r#"{"arrayMode":true,"params":[],"query":"a"}"#).array_mode, Some(true));
 }
 
@@ -134,7 +134,7 @@ fn a_body_cut_anywhere_or_changed_anywhere_is_answered() {
 #[test]
 fn a_bind_counts_its_parameters_in_16_bits() {
     let list = |count: usize| format!("{}0", "0,".repeat(count - 1));
-    assert_eq!(parameters(&list(65_535)).unwrap().count(), 65_535);
+    assert_eq!(parameters(&list(65_535)).unwrap().into_encoded().0, 65_535);
     for count in [65_536, 100_000] {
         let error = parameters(&list(count)).unwrap_err();
         assert_eq!((&error, error.code()), (&BodyError::TooManyParameters, "54023"));
