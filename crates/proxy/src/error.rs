@@ -263,11 +263,7 @@ impl Error {
             Self::TooFast { pace, retry_after } => Refusal::new("53400", "too many requests")
                 .detail(format!("{pace}."))
                 .hint(format!("Try again in {}.", seconds(*retry_after))),
-            Self::PoolFull { limit: (key, value), waited } => {
-                Refusal::new("53300", "no server connection became free in time")
-                    .detail(format!("{key} is {value}, query_wait_timeout is {}.", seconds(*waited)))
-                    .hint(format!("End transactions that are idle, or raise {key}."))
-            }
+            Self::PoolFull { limit, waited } => pool_full(*limit, *waited),
             Self::Upstream(error) => upstream_failed(error, connection),
             Self::Pool(error) => upstream_failed(error, connection),
             Self::ClientBroke(broken) => {
@@ -354,6 +350,12 @@ fn timed_out(what: TimedOut) -> Refusal {
         TimedOut::ClientIdle(_) => ("57P05", "terminating connection due to idle-session timeout"),
     };
     Refusal::new(code, message).detail(format!("{what}.")).hint("Connect again.")
+}
+
+fn pool_full((key, value): (&str, usize), waited: Duration) -> Refusal {
+    Refusal::new("53300", "no server connection became free in time")
+        .detail(format!("{key} is {value}, query_wait_timeout is {}.", seconds(waited)))
+        .hint(format!("End transactions that are idle, or raise {key}."))
 }
 
 fn too_many(what: &str, key: &str, limit: usize) -> Refusal {
