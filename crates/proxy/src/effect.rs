@@ -118,19 +118,6 @@ fn read(text: &[u8]) -> Effects {
     reader.finish()
 }
 
-/// Whether a text may draw from a sequence, as far as its first word tells: it may in a function that a SELECT calls.
-pub(crate) fn may_draw(text: &[u8]) -> bool {
-    let text = text.strip_suffix(b"\0").unwrap_or(text).trim_ascii();
-    let word = text.split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
-    let draws = !DRAWING_NOTHING.iter().any(|nothing| word.eq_ignore_ascii_case(nothing));
-    // And behind that, perhaps, another statement.
-    draws || text.iter().position(|byte| *byte == b';').is_some_and(|end| end + 1 < text.len())
-}
-
-/// What such a text begins with.
-const DRAWING_NOTHING: [&[u8]; 11] =
-    [b"select", b"show", b"set", b"reset", b"begin", b"start", b"commit", b"end", b"rollback", b"values", b"table"];
-
 /// Whether the text is of a kind that Postgres plans, so that it holds on to its result (`stmt_requires_parse_analysis`
 /// in `src/backend/parser/analyze.c`) and that may have one. What FETCH returns is up to its cursor.
 pub(crate) fn is_planned(text: &[u8]) -> bool {

@@ -86,6 +86,11 @@ impl Remembered {
         !self.pinned.is_empty()
     }
 
+    /// Whether something was sent that asks what was drawn from a sequence.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.pinned.counts().has(Cause::Currval)
+    }
+
     /// How often it had to, and why.
     pub(crate) fn counts(&self) -> &Counts {
         self.pinned.counts()

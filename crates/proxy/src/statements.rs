@@ -25,7 +25,7 @@ use crate::config::PoolMode;
 use crate::digest::Digest;
 use crate::effect::Effects;
 use crate::error::too_many_statements;
-use crate::statement::{Kept, Registry, Statement, query_of};
+use crate::statement::{Kept, Registry, Statement};
 
 mod deallocation;
 mod description;
@@ -222,16 +222,14 @@ impl Statements {
         }
     }
 
-    /// The text of the statement that a Bind is about, as far as it is kept, and what it does.
-    pub(crate) fn bound(&self, head: &[u8]) -> Option<(&[u8], &Effects)> {
+    /// What the statement does that a Bind is about.
+    pub(crate) fn bound(&self, head: &[u8]) -> Option<&Effects> {
         let (_, rest) = c_string(head).ok()?;
         let (name, _) = c_string(rest).ok()?;
-        if name.is_empty() {
-            let unnamed = self.unnamed.as_ref()?;
-            return Some((query_of(unnamed.content.as_deref()?), &unnamed.effects));
+        match name {
+            [] => self.unnamed.as_ref().map(|unnamed| &unnamed.effects),
+            _ => self.named.get(key(name))?.kept.get().map(|kept| &kept.effects),
         }
-        let kept = self.named.get(key(name))?.kept.get()?;
-        Some((kept.query(), &kept.effects)).filter(|(query, _)| !query.is_empty())
     }
 
     /// A Bind. Returns what the statement that it is about does.

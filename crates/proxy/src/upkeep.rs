@@ -19,8 +19,9 @@ use crate::effect::{Change, is_of_claims};
 use crate::remembered::Remembered;
 
 /// What a client's statements left of its claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Claims {
+    #[default]
     Kept,
     /// They are gone: `RESET`.
     Lost,
@@ -39,17 +40,24 @@ enum Switch {
     Done,
 }
 
+/// What the client's statements have taken away.
+#[derive(Debug, Default)]
+struct Lost {
+    claims: Claims,
+    /// The startup parameters that are no longer set.
+    startup: Vec<String>,
+    /// The sequences are those of another session, and the client is about to ask for them.
+    sequences: bool,
+}
+
 /// Watches over the state of one session on one server.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     switch: Switch,
     /// How many of its transactions are still to be committed.
     commits: usize,
-    claims: Claims,
-    /// The startup parameters that are no longer set.
-    startup: Vec<String>,
-    /// The sequences are those of another session, and the client is about to ask for them.
-    sequences: bool,
+    /// What is to be set again. Most often nothing is.
+    lost: Option<Box<Lost>>,
     /// Under way is what may change the session, or session init: the next request waits for its answer.
     doubtful: bool,
     /// Under way is session init.
@@ -64,9 +72,7 @@ impl Upkeep {
         Self {
             switch: if commits > 0 { Switch::Sent } else { Switch::Done },
             commits,
-            claims: Claims::Kept,
-            startup: Vec::new(),
-            sequences: false,
+            lost: None,
             doubtful: false,
             initializing: false,
             tentative: None,
@@ -138,7 +144,7 @@ impl Upkeep {
 
     /// The client's next request must not find the sequences that another session has used.
     pub(crate) fn forget_sequences(&mut self, init: &SessionInit) {
-        self.sequences = true;
+        self.lost.get_or_insert_default().sequences = true;
         // The epoch is one of them.
         self.lose(Claims::LostWithEpoch, [], init);
     }
@@ -177,7 +183,7 @@ impl Upkeep {
 
     /// Whether something is to be set again.
     pub(crate) fn has_lost(&self) -> bool {
-        self.claims != Claims::Kept || !self.startup.is_empty() || self.sequences
+        self.lost.is_some()
     }
 
     /// The flight to send now that [one is due](Upkeep::is_due): its frames, and the tags to note as owed.
@@ -191,19 +197,18 @@ impl Upkeep {
     ) -> Flight {
         // What binds claims to a server is written in a transaction. An open one cannot be made to write, and for the
         // claims alone need not be.
-        let access = match (self.claims, owed.status()) {
+        let Lost { claims, startup, sequences } = *self.lost.take().unwrap_or_default();
+        let access = match (claims, owed.status()) {
             (Claims::LostWithEpoch, TxStatus::Idle) => access,
             _ => DefaultAccess::ReadWrite,
         };
-        let startup = std::mem::take(&mut self.startup);
         let part = Part {
-            claims: self.claims != Claims::Kept,
+            claims: claims != Claims::Kept,
             settings: remembered.statements_for(&startup).map(Into::into).collect(),
             startup,
-            sequences: std::mem::take(&mut self.sequences),
+            sequences,
         };
         let flight = init.flight(&part, access);
-        self.claims = Claims::Kept;
         self.tentative = Some(part).filter(|_| owed.status() == TxStatus::Open);
         (self.doubtful, self.initializing) = (true, true);
         flight
@@ -211,17 +216,19 @@ impl Upkeep {
 
     /// Where there are no claims, none can be lost.
     fn lose<'a>(&mut self, claims: Claims, startup: impl IntoIterator<Item = &'a str>, init: &SessionInit) {
-        if init.has_claims() {
-            self.claims = self.claims.max(claims);
+        let claims = if init.has_claims() { claims } else { Claims::Kept };
+        let mut startup = startup.into_iter().peekable();
+        if claims == Claims::Kept && startup.peek().is_none() {
+            return;
         }
+        let lost = self.lost.get_or_insert_default();
+        lost.claims = lost.claims.max(claims);
         for name in startup {
-            if !self.startup.iter().any(|lost| lost == name) {
-                self.startup.push(name.to_owned());
+            if !lost.startup.iter().any(|lost| lost == name) {
+                lost.startup.push(name.to_owned());
             }
         }
-        if self.has_lost() {
-            self.tentative = None;
-        }
+        self.tentative = None;
     }
 }
 

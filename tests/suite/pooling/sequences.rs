@@ -127,6 +127,14 @@ async fn what_was_prepared_on_another_server_draws_and_asks_for_its_own_session(
     run(&mut other, INSERT).await;
     let drawn = one.answers(&run_of("draw"), 1).await.remove(0);
     assert_eq!(one.value("SELECT lastval()").await, Message::values(&drawn)[0]);
+    run(&mut one, "DISCARD SEQUENCES").await;
+
+    run(&mut one, "BEGIN").await;
+    one.answers(&[parse_named("next", "SELECT nextval('numbers_number_seq')"), run_of("next")].concat(), 1).await;
+    run(&mut one, "COMMIT").await;
+    run(&mut other, INSERT).await;
+    let drawn = one.answers(&run_of("next"), 1).await.remove(0);
+    assert_eq!(one.value("SELECT lastval()").await, Message::values(&drawn)[0]);
 
     one.answers(&[parse_named("ask", "SELECT lastval()"), sync()].concat(), 1).await;
     run(&mut one, "DISCARD SEQUENCES").await;

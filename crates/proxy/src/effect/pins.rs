@@ -134,6 +134,10 @@ impl fmt::Display for Pins {
 pub(crate) struct Counts(Option<Box<[u32; Cause::ALL.len()]>>);
 
 impl Counts {
+    pub(crate) fn has(&self, cause: Cause) -> bool {
+        self.0.as_ref().is_some_and(|counts| counts[cause as usize] > 0)
+    }
+
     pub(crate) fn add(&mut self, pins: Pins) {
         for cause in pins.causes() {
             let count = &mut self.0.get_or_insert_default()[cause as usize];

@@ -98,6 +98,9 @@ impl Judge for Down<'_> {
 
 impl Down<'_> {
     fn completed(&mut self, command: &[u8]) {
+        if self.link.foreign && may_have_drawn(command) {
+            self.link.draws_for(self.session.id);
+        }
         let Session { remembered, statements, .. } = &mut *self.session;
         let Link { upkeep, init, lease, .. } = &mut *self.link;
         // Most often it is one that leaves nothing behind.
@@ -195,6 +198,12 @@ impl Down<'_> {
 /// What a server may say to a client that asks for nothing.
 fn comes_at_any_time(tag: Tag) -> bool {
     matches!(tag, backend::PARAMETER_STATUS | backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE)
+}
+
+/// Whether a command with this tag may have drawn from a sequence, unless a function in it has.
+fn may_have_drawn(tag: &[u8]) -> bool {
+    let verbs: [&[u8]; 7] = [b"INSERT", b"COPY", b"MERGE", b"UPDATE", b"DELETE", b"CALL", b"DO"];
+    !tag.starts_with(b"SELECT") && verbs.iter().any(|verb| tag.starts_with(verb))
 }
 
 fn verdict(answer: Answer) -> Verdict {

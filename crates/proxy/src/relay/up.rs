@@ -107,7 +107,8 @@ impl Judge for Up<'_> {
 impl Up<'_> {
     fn request(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Result<Verdict, Broken> {
         let tag = header.tag;
-        if self.link.foreign && tag == frontend::BIND && self.binds_foreign(head) {
+        if self.link.foreign && tag == frontend::BIND && self.session.remembered.has_asked() && self.binds_foreign(head)
+        {
             return Ok(Verdict::Hold);
         }
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
@@ -138,7 +139,7 @@ impl Up<'_> {
 
     fn query(&mut self, header: Header, head: &[u8], patch: &mut Vec<u8>) -> Verdict {
         let effects = (head.len() == header.body as usize).then(|| effect::effects(head));
-        if self.link.foreign && self.link.finds_foreign(head, effects.as_ref(), self.session.id, self.owed) {
+        if self.link.foreign && self.link.finds_foreign(effects.as_ref(), self.session.id, self.owed) {
             return Verdict::Hold;
         }
         self.session.statements.forget_unnamed(&mut self.link.lease.prepared);
@@ -165,7 +166,7 @@ impl Up<'_> {
         let whole = head.len() == header.body as usize;
         let query = query_of(content);
         let effects = whole.then(|| effect::effects(query.strip_suffix(b"\0").unwrap_or(query)));
-        if self.link.foreign && self.link.finds_foreign(query, effects.as_ref(), self.session.id, self.owed) {
+        if self.link.foreign && self.link.finds_foreign(effects.as_ref(), self.session.id, self.owed) {
             return Ok(Verdict::Hold);
         }
         let effects = effects.map(|effects| self.session.prepared(effects));
@@ -192,8 +193,7 @@ impl Up<'_> {
     /// Whether what is bound would [find](Link::finds_foreign) what is another session's.
     fn binds_foreign(&mut self, head: &[u8]) -> bool {
         let Session { id, statements, .. } = &*self.session;
-        let bound = statements.bound(head);
-        bound.is_some_and(|(text, effects)| self.link.finds_foreign(text, Some(effects), *id, self.owed))
+        self.link.finds_foreign(statements.bound(head), *id, self.owed)
     }
 
     fn complete(&mut self, long: Long) {
@@ -240,6 +240,9 @@ impl Up<'_> {
         if !self.session.bound.is_empty()
             && let Some(effects) = self.session.bound.remove(portal(head))
         {
+            if effects.pins.contains(Cause::Nextval) {
+                self.link.draws_for(self.session.id);
+            }
             self.doubt(&effects);
             self.session.remembered.executed(effects, self.owed.next_turn());
         }
@@ -249,18 +252,23 @@ impl Up<'_> {
 impl Link {
     /// Whether this asks for what the session of this number has of its sequences, and would be told what another one has.
     /// Then it has to wait until that is gone, which in the middle of something it cannot.
-    fn finds_foreign(&mut self, text: &[u8], effects: Option<&Effects>, session: u64, owed: &Owed) -> bool {
+    fn finds_foreign(&mut self, effects: Option<&Effects>, session: u64, owed: &Owed) -> bool {
         let does = |cause| effects.is_some_and(|effects| effects.pins.contains(cause));
         let asks = does(Cause::Currval);
         let waits = asks && owed.is_idle();
         if waits {
             self.upkeep.forget_sequences(&self.init);
         }
-        if asks || does(Cause::Nextval) || effect::may_draw(text) {
-            self.foreign = false;
-            self.lease.session = session;
+        if asks || does(Cause::Nextval) {
+            self.draws_for(session);
         }
         waits
+    }
+
+    /// What the server has of its sequences is this session's from now on.
+    pub(super) fn draws_for(&mut self, session: u64) {
+        self.foreign = false;
+        self.lease.session = session;
     }
 }
 
