@@ -41,6 +41,7 @@ mod serverless;
 mod session_jwt;
 mod setup;
 mod shutdown;
+mod signing_key;
 mod sslmode;
 mod startup;
 mod threat_model;

@@ -70,7 +70,7 @@ async fn a_login_with_more_than_its_one_membership_is_not_used() {
 async fn a_login_that_owns_something_in_a_database_that_is_served_is_not_used() {
     let stage = Stage::get();
     let actor = Actor::new(stage).await;
-    let (database, superuser) = stage.bare_database().await;
+    let (database, superuser) = stage.database().await;
     let script = format!("CREATE TABLE mine (); ALTER TABLE mine OWNER TO login_{}", actor.role);
     superuser.batch_execute(&script).await.expect("a superuser may");
 

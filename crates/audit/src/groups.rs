@@ -23,6 +23,7 @@ mod tables;
 mod tls;
 mod views;
 
+pub use auth_schema::CLAIMS_REFUSED;
 pub use configuration::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING};
 pub use issuers::issuers;
 pub use tls::{Encryption, tls};
@@ -70,6 +71,7 @@ static OTHERS: &[&Rule] = &[
     &tls::EXPIRES,
     &tls::NAMELESS,
     &tls::UNVERIFIED,
+    &CLAIMS_REFUSED,
 ];
 
 /// More of them.

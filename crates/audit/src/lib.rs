@@ -22,6 +22,8 @@ mod sheet;
 pub use check::{Check, Reach};
 pub use database::{Report, Served, ServedRole, Unseen};
 pub use finding::{Finding, Place};
-pub use groups::{CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Encryption, checks, issuers, rule, rules, tls};
+pub use groups::{
+    CLAIMS_FORGEABLE, CLAIMS_REFUSED, CONFIG_ERROR, CONFIG_WARNING, Encryption, checks, issuers, rule, rules, tls,
+};
 pub use rule::{Group, Level, Rule};
 pub use sheet::{Colour, Sheet};

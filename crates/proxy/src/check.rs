@@ -8,16 +8,16 @@ use std::time::{Duration, SystemTime};
 
 use audit::server::Pools;
 use audit::{
-    CLAIMS_FORGEABLE, CONFIG_ERROR, CONFIG_WARNING, Finding, Place, Reach, Report, Rule, Served, ServedRole, Sheet,
-    Unseen,
+    CLAIMS_FORGEABLE, CLAIMS_REFUSED, CONFIG_ERROR, CONFIG_WARNING, Finding, Place, Reach, Report, Rule, Served,
+    ServedRole, Sheet, Unseen,
 };
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use upstream::ClaimsMode;
 
 use crate::cli::CheckArgs;
-use crate::config::{Config, Databases, Encryption, Origin, Overrides, Problem};
-use crate::owner::{Owner, OwnerError, connect, connect_as};
+use crate::config::{Config, Databases, Encryption, Origin, Overrides, Problem, Upstream};
+use crate::owner::{Owner, OwnerError, connect, connect_as, try_claims};
 
 /// How long the audit of one database may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -127,6 +127,7 @@ impl Audit<'_> {
                     self.checked.sheet.seen.push(what);
                 }
             }
+            self.claims(&database).await;
         }
     }
 
@@ -181,6 +182,28 @@ impl Audit<'_> {
         entered
     }
 
+    /// Whether the people with tokens get in, which the login alone does not tell. That the database has nothing that
+    /// could take claims is the audit's to say.
+    async fn claims(&mut self, database: &str) {
+        let connect = self.owner.as_ref().map_or(&self.config.upstream.connect, |owner| &owner.connect);
+        let upstream = Upstream { connect: connect.clone(), ..self.config.upstream.clone() };
+        let claimants = self.config.claimants();
+        for (role, login) in self.config.roles.iter().filter(|(role, _)| claimants.contains(*role)) {
+            match try_claims(role, login, database, &upstream, &self.config.claims).await {
+                Ok(()) | Err(upstream::Error::Means(_)) => {}
+                Err(error) if is_refusal(&error) => {
+                    let finding = Finding::new(&CLAIMS_REFUSED, format!("role {role}"), error.to_string());
+                    self.checked.sheet.findings.push(finding.at(Place::Database(database.to_owned())));
+                }
+                Err(upstream::Error::Init(_)) => {}
+                Err(error) => {
+                    let what = format!("whether database {database} takes claims for {role}");
+                    self.miss(Unseen { what, why: format!("login {}: {error}", login.user) });
+                }
+            }
+        }
+    }
+
     fn hinder(&mut self, what: String, why: String) {
         self.checked.hindered = Some(Hindrance::Unavailable);
         self.miss(Unseen { what, why });
@@ -190,6 +213,15 @@ impl Audit<'_> {
         if !self.checked.sheet.unseen.contains(&unseen) {
             self.checked.sheet.unseen.push(unseen);
         }
+    }
+}
+
+/// Whether the database has what takes claims, and does not take these.
+fn is_refusal(error: &upstream::Error) -> bool {
+    match error {
+        upstream::Error::Key(_) => true,
+        upstream::Error::Init(refusal) => refusal.sqlstate == "42501",
+        _ => false,
     }
 }
 

@@ -5,7 +5,7 @@
 //! reads a table of that tree; every table has its reader in a file of its own here; `report` collects what they find,
 //! so that all errors are told at once, each with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -115,6 +115,11 @@ impl Config {
         });
         let warnings = report.finish()?;
         Ok((config.expect("a reader that has no value has reported an error"), warnings))
+    }
+
+    /// The roles of people with tokens, and so with claims.
+    pub(crate) fn claimants(&self) -> BTreeSet<String> {
+        self.providers.iter().flat_map(|provider| provider.roles.iter().cloned()).collect()
     }
 
     /// What an audit is told of it.

@@ -326,11 +326,14 @@ fn token_refused(rejection: &Rejection, auth_detail: bool) -> Refusal {
 }
 
 fn upstream_failed(error: &upstream::Error, connection: u64) -> Refusal {
+    let reason = format!("The proxy's log has the reason, under connection {connection}.");
     match error.for_client().map(|database| (known_code(&database.sqlstate), database)) {
         Some((Some(code), database)) => Refusal::new(code, database.message.clone()),
-        _ => Refusal::new("57P03", "the database is not available")
-            .detail(format!("The proxy's log has the reason, under connection {connection}."))
-            .hint("Try again later."),
+        // Nothing that passes by itself.
+        _ if matches!(error, upstream::Error::Key(_)) => {
+            Refusal::new("28000", "the session could not be set up on its server connection").detail(reason)
+        }
+        _ => Refusal::new("57P03", "the database is not available").detail(reason).hint("Try again later."),
     }
 }
 

@@ -88,6 +88,25 @@ pub async fn connect_as(
     }
 }
 
+/// Has the login of a served role begin a session with claims, as the proxy's own would.
+///
+/// # Errors
+/// Why it does not begin.
+pub async fn try_claims(
+    role: &str,
+    login: &Login,
+    database: &str,
+    upstream: &Upstream,
+    claims: &ClaimsMode,
+) -> Result<(), upstream::Error> {
+    let parameters = Parameters::default();
+    let startup = Startup { database, role, settings: &upstream.settings, parameters: &parameters, claims };
+    let mut server = Server::open(&upstream.connect, login, &startup).await?;
+    let tried = server.try_claims().await;
+    server.terminate().await;
+    tried
+}
+
 async fn open(
     config: &upstream::ConnectConfig,
     login: &Login,

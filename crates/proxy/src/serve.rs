@@ -1,5 +1,6 @@
 //! The proxy from start to end: is everything there, let clients in, let them finish, go.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub async fn run(
     on_ready: impl FnOnce(),
 ) -> Result<(), StartError> {
     let (grace, runtime) = (config.session.shutdown_grace, config.runtime.clone());
+    let claimants = config.claimants();
     let admin = bind(&config.listen.admin).await?;
     log_addresses(&admin, "metrics");
     log_addresses(&sockets.http, "HTTP");
@@ -89,7 +91,7 @@ pub async fn run(
     let mut background = JoinSet::new();
     background.spawn(renewal.run(log_renewal));
     let ready = async {
-        is_ready(&proxy).await?;
+        is_ready(&proxy, &claimants).await?;
         proxy.guard.admit(&proxy).await.map_err(StartError::from)
     };
     tokio::select! {
@@ -196,19 +198,26 @@ async fn drain(proxy: &Proxy, finished: impl AsyncFn(), grace: Duration) {
 }
 
 /// Finds out whether the issuers and the database are there, so that a mistake is told at start and not to the first
-/// user.
-async fn is_ready(proxy: &Proxy) -> Result<(), StartError> {
+/// user. Of a role that claimants have it tries claims too.
+async fn is_ready(proxy: &Proxy, claimants: &BTreeSet<String>) -> Result<(), StartError> {
     if let Some(unready) = proxy.verifier.ready().await.into_iter().next() {
         return Err(StartError::Issuer { provider: unready.provider, cause: unready.error.to_string() });
     }
     // One that is not named need not be prepared for claims.
-    let claims = if let Databases::Named(_) = &proxy.upstream.databases { &proxy.claims } else { &ClaimsMode::Claims };
+    let named = matches!(proxy.upstream.databases, Databases::Named(_));
+    let claims = if named { &proxy.claims } else { &ClaimsMode::Claims };
     let (settings, parameters) = (&proxy.upstream.settings, &Parameters::default());
     for database in proxy.upstream.databases.known() {
         for (role, login) in proxy.roles() {
             let startup = Startup { database, role, settings, parameters, claims };
-            match Server::open(&proxy.upstream.connect, login, &startup).await {
-                Ok(server) => server.terminate().await,
+            let opened = async {
+                let mut server = Server::open(&proxy.upstream.connect, login, &startup).await?;
+                let tried = if named && claimants.contains(role) { server.try_claims().await } else { Ok(()) };
+                server.terminate().await;
+                tried
+            };
+            match opened.await {
+                Ok(()) => {}
                 // It is there, and would have let us in elsewhere.
                 Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
                 Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),

@@ -44,6 +44,9 @@ pub enum Error {
     /// The database refused the session init, so this connection has no identity.
     #[error("session init refused: {0}")]
     Init(DatabaseError),
+    /// The same, because of the key that claims are signed with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
@@ -144,6 +147,17 @@ pub enum TlsError {
     /// The configured host cannot be the name in a certificate.
     #[error("\"{0}\" cannot be the name in a certificate")]
     Name(String),
+}
+
+/// The database does not go by the key that claims are signed with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database does not go by the signing key {kid}, which is unknown there or retired: `pgusher setup --apply` gives \
+     it the one of [claims], and --verify compares; if there is another by now, start pgusher again"
+)]
+pub struct KeyError {
+    /// The name of the key.
+    pub kid: String,
 }
 
 /// Why claims cannot reach a database.

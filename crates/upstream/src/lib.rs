@@ -35,7 +35,7 @@ pub use address::Address;
 pub use cancel::{CancelTarget, CancelTicket};
 pub use claims::{Claims, ClaimsMode, Epoch, Signer};
 pub use direct::{Demand, Dialogue, Direct, DirectStartup};
-pub use error::{DatabaseError, Error, MeansError, MethodError, Step, TlsError};
+pub use error::{DatabaseError, Error, KeyError, MeansError, MethodError, Step, TlsError};
 pub use init::{Backend, DefaultAccess, Flight, Part, SessionInit, switch};
 pub use login::{Login, Password};
 pub use means::Means;

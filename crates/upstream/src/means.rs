@@ -11,7 +11,7 @@ use wire::stream::Stream;
 
 use crate::answer::{Answer, Answers};
 use crate::claims::{ClaimsMode, Signer};
-use crate::error::{Error, MeansError};
+use crate::error::{Error, KeyError, MeansError};
 use crate::login::report;
 use crate::session_jwt::SessionKey;
 
@@ -36,7 +36,27 @@ impl Means {
             Self::SessionJwt(_) => "pg_session_jwt",
         }
     }
+
+    /// Whether a session init was refused with this SQLSTATE and this detail because of our key.
+    #[must_use]
+    pub fn key_error(&self, sqlstate: &str, detail: &str) -> Option<KeyError> {
+        match self {
+            Self::Signed(signer) if (sqlstate, detail) == KEY_REFUSED => {
+                Some(KeyError { kid: signer.kid().to_owned() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The same error, or what it comes from.
+    pub(crate) fn explained(&self, error: Error) -> Error {
+        let Error::Init(refusal) = &error else { return error };
+        self.key_error(&refusal.sqlstate, &refusal.detail).map_or(error, Error::Key)
+    }
 }
+
+/// What `auth.pgusher_init` says to a proof that it cannot verify.
+const KEY_REFUSED: (&str, &str) = ("28000", "The proof is wrong, or its key is unknown or retired.");
 
 /// What the database has. The version is the extension's only if the function that takes tokens belongs to it: a schema
 /// `auth` is anybody's who came first.

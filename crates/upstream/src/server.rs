@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -12,6 +12,7 @@ use wire::stream::Stream;
 use crate::address::Address;
 use crate::answer::Answers;
 use crate::cancel::CancelTarget;
+use crate::claims::Claims;
 use crate::connect::{Failure, attempts, connect};
 use crate::error::{Error, Step};
 use crate::init::{Backend, DefaultAccess, Flight, SessionInit, switch};
@@ -22,6 +23,9 @@ use crate::pool::Holds;
 use crate::prepared::Prepared;
 use crate::startup::Startup;
 use crate::tls::{Attempt, Tls};
+
+/// How long the claims hold that are tried.
+const TRIAL: Duration = Duration::from_secs(60 * 60);
 
 /// Where the servers are and what is asked of them.
 #[derive(Clone, Debug)]
@@ -113,8 +117,8 @@ impl Server {
     /// Begins a session, after the one before was done away with (`reset`), and waits until it has begun.
     ///
     /// # Errors
-    /// [`Error::Session`] if it is what the client asks for that the server refuses, [`Error::Init`] if it is the rest.
-    /// The connection is of no use then.
+    /// [`Error::Session`] if it is what the client asks for that the server refuses, [`Error::Init`] or [`Error::Key`] if
+    /// it is the rest. The connection is of no use then.
     pub async fn begin(&mut self, reset: bool, init: Arc<SessionInit>) -> Result<(), Error> {
         let former = reset.then(|| default_access(&self.parameters));
         let mut flight = switch(former, &init, std::iter::empty());
@@ -123,7 +127,20 @@ impl Server {
         self.prepared.clear();
         self.init = Some(init);
         let limit = self.cancel.timeout;
-        Step::Login.within(limit, self.fly(&flight)).await
+        Step::Login.within(limit, self.fly(&flight)).await.map_err(|error| self.means.explained(error))
+    }
+
+    /// Begins a session of nobody's, with claims that have nothing in them: whether the database takes those is only known
+    /// when somebody brings some.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub async fn try_claims(&mut self) -> Result<(), Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // However much the clocks differ.
+        let expires = i64::try_from((now + TRIAL).as_secs()).unwrap_or(i64::MAX);
+        let init = SessionInit::new(Some(&Claims { json: "{}", expires }), Arc::default(), self.backend())?;
+        self.begin(false, Arc::new(init)).await
     }
 
     /// Does away with the session, and waits until it is gone.

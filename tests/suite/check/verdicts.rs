@@ -1,5 +1,7 @@
 //! How the command ends, and what it says then.
 
+use pgusher::demo::home::random_hex;
+
 use super::{Home, OF_SERVER};
 
 const NO_RLS: &str = "ALTER TABLE todos DISABLE ROW LEVEL SECURITY";
@@ -97,4 +99,36 @@ async fn claims_that_can_be_forged_are_told() {
 
     assert_eq!(told.code, Some(2));
     assert!(told.output.contains("claims-forgeable"), "{}", told.output);
+}
+
+#[tokio::test]
+async fn a_signing_key_that_the_database_does_not_know_is_told() {
+    let home = Home::new().await;
+    home.write("claims.secret", &random_hex(32));
+    let (files, own) = (format!("{}/claims.secret", home.stage.files().display()), "claims.secret");
+    for mode in ["signed", "auto"] {
+        let configuration = home.configuration().replace(&files, own);
+        home.write("proxy.toml", &configuration.replace("mode = \"signed\"", &format!("mode = \"{mode}\"")));
+        for arguments in [&[][..], &["--url", &home.url()]] {
+            let told = home.check(arguments).await;
+
+            assert_eq!(told.code, Some(2), "{mode}, {arguments:?}: {}", told.output);
+            for words in ["claims-refused", "pgusher setup --apply", "0 critical, 1 high, 0 warnings"] {
+                assert!(told.output.contains(words), "{mode}, {arguments:?}: {words:?} is not in {}", told.output);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whether_claims_are_taken_is_not_looked_at_where_the_login_does_not_get_in() {
+    let home = Home::new().await;
+    home.run("ALTER ROLE {login} PASSWORD 'another'").await;
+
+    let told = home.check(&["--url", &home.url()]).await;
+
+    assert_eq!(told.code, Some(0), "{}", told.output);
+    let words =
+        format!("not looked at: whether database {} takes claims for {}: login login_", home.database, home.role);
+    assert!(told.output.contains(&words), "{}", told.output);
 }

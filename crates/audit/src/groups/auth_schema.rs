@@ -3,6 +3,15 @@
 use crate::check::{Check, Reach};
 use crate::rule::{Group, Level, Rule};
 
+/// Claims are not taken, whoever they are of.
+pub static CLAIMS_REFUSED: Rule = Rule {
+    id: "claims-refused",
+    group: Group::AuthSchema,
+    level: Level::High,
+    what: "the database refuses the claims that the proxy signs",
+    why: "Nobody with a token gets in by the role.",
+};
+
 pub(super) const CHECK: Check = Check {
     group: Group::AuthSchema,
     reach: Reach::Database,

@@ -187,7 +187,9 @@ impl Down<'_> {
             // It says why it goes, and the next that is read is the end.
             (_, Some(code)) if code.starts_with(GOING) => {}
             _ => {
-                let reason = String::from_utf8_lossy(field(b'M').unwrap_or_default()).into_owned();
+                let said = |name| String::from_utf8_lossy(field(name).unwrap_or_default());
+                let key = self.link.lease.means.key_error(&said(b'C'), &said(b'D'));
+                let reason = key.map_or_else(|| said(b'M').into_owned(), |error| error.to_string());
                 self.end = Some(End::IdentityLost(reason));
             }
         }

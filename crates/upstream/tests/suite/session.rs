@@ -171,5 +171,21 @@ async fn claims_of_another_secret_leave_no_server() {
 
     let error = attempt.open().await.unwrap_err();
 
-    assert!(matches!(&error, Error::Init(refusal) if refusal.sqlstate == "28000"), "{error}");
+    assert!(matches!(&error, Error::Key(_)), "{error}");
+    assert!(error.for_client().is_none());
+}
+
+#[tokio::test]
+async fn claims_are_tried_without_a_user_wherever_there_may_be_some() {
+    for port in [WITHOUT_TLS.port, STANDBY.port] {
+        for access in ["off", "on"] {
+            let mut attempt = Attempt { mode: signed(), database: "signed", ..Attempt::new("localhost", port) };
+            attempt.parameters = Parameters::parse([("default_transaction_read_only", access)]).unwrap();
+            attempt.open().await.unwrap().try_claims().await.unwrap();
+
+            attempt.mode = ClaimsMode::Signed(Signer::new(&[8; 32]));
+            let error = attempt.open().await.unwrap().try_claims().await.unwrap_err();
+            assert!(matches!(error, Error::Key(_)), "{error}");
+        }
+    }
 }
