@@ -52,3 +52,31 @@ async fn a_key_that_the_database_does_not_go_by_retires_no_other() {
     assert_eq!(lab.dump().await, before);
     lab.close().await;
 }
+
+#[tokio::test]
+async fn what_is_said_of_several_databases_keeps_all_of_them_open() {
+    let lab = Lab::new().await;
+    lab.superuser().await.batch_execute("CREATE DATABASE other OWNER boss").await.expect("a database");
+    let other = lab.boss_url("other");
+    let elsewhere =
+        async |arguments: &[&str]| lab.setup(&[arguments, &["--apply", "--yes", "--url", &other]].concat()).await;
+    lab.apply_as(As::Boss, &[]).await;
+    assert_eq!(elsewhere(&[]).await.code, Some(0));
+
+    let told = lab.apply_as(As::Boss, &["--rotate-key"]).await;
+    let [apply, start, retire] =
+        ["pgusher setup --apply ", "start every pgusher", "--retire-keys"].map(|words| told.out.find(words));
+    assert!(apply.is_some() && apply < start && start < retire, "{told:?}");
+
+    let told = elsewhere(&[]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.out.contains("+ key "), "{told:?}");
+    let new = lab.serve().await;
+    for database in ["app", "other"] {
+        let alice = lab.user_in(&new, "alice", database).await;
+        assert_eq!(value(&alice, WHO).await.as_deref(), Some("alice"), "{database}");
+    }
+    lab.apply_as(As::Boss, &["--retire-keys"]).await;
+    assert_eq!(elsewhere(&["--retire-keys"]).await.code, Some(0));
+    lab.close().await;
+}

@@ -230,9 +230,14 @@ format = "json"
 
     /// A session of this user.
     pub(super) async fn user(&self, proxy: &Serving, subject: &str) -> Client {
+        self.user_in(proxy, subject, "app").await
+    }
+
+    /// The same in another database.
+    pub(super) async fn user_in(&self, proxy: &Serving, subject: &str, database: &str) -> Client {
         let claims = json!({"iss": self.issuer.url(), "aud": ["api"], "sub": subject, "exp": now() + 600});
         let token = self.key.sign(claims.as_object().expect("an object")).expect("a token");
-        connect(proxy.port, "authenticated", &token, "app").await.expect("the proxy lets us in")
+        connect(proxy.port, "authenticated", &token, database).await.expect("the proxy lets us in")
     }
 
     pub(super) async fn close(self) {

@@ -9,6 +9,13 @@ use super::{Error, Session, print};
 use crate::config::signing_key;
 use crate::demo::home::random_hex;
 
+const ROTATED: &str = "\
+done. Now, in this order:
+  pgusher setup --apply                in every other database that the file is for, which do not know the new key yet
+  start every pgusher again, each with this file
+  pgusher setup --retire-keys --apply  in every database
+";
+
 /// Gives the database a new key beside those that it has, and then puts it into the file. In this order, because a proxy
 /// that starts meanwhile must find the key of its file in the database.
 pub(super) async fn rotate(session: &Session<'_>, database: &Database, secrets: &Secrets) -> Result<(), Error> {
@@ -28,7 +35,7 @@ pub(super) async fn rotate(session: &Session<'_>, database: &Database, secrets: 
     session.ask(&format!("Do this in {database}?"))?;
     database.apply(&parts).await?;
     replace(file, &text).map_err(|source| Error::Secret { file: file.display().to_string(), source })?;
-    print("done; start every pgusher again, each with this file, and then run: pgusher setup --retire-keys --apply\n")
+    print(ROTATED)
 }
 
 /// Retires every key but the file's.
