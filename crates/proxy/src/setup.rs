@@ -178,7 +178,8 @@ impl Session<'_> {
         let verifiers = secrets.verifiers(stale);
         let parts = self.parts(secrets.key().as_ref(), &verifiers);
         let mut preview = self.preview(database, &parts).await?;
-        preview.changes.extend(secrets.password_changes(stale));
+        let stale = [Standing::Missing, Standing::Wrong, Standing::Unknown];
+        preview.changes.extend(secrets.password_changes(&standings, &stale));
         self.insist_on_valid_key(database, secrets, &preview)?;
         let files = secrets.invented();
         if preview.changes.is_empty() && files.is_empty() {
@@ -197,7 +198,6 @@ impl Session<'_> {
 
     async fn verify(&self, database: &Database, secrets: &Secrets) -> Result<(), Error> {
         let standings = logins::look(database, secrets).await?;
-        let wrong = |login: &str| standings.get(login) == Some(&Standing::Wrong);
         let key = secrets.key();
         let parts = self.parts(key.as_ref(), &[]);
         let mut preview = match self.preview(database, &parts).await {
@@ -207,7 +207,7 @@ impl Session<'_> {
             }
             preview => preview?,
         };
-        preview.changes.extend(secrets.password_changes(wrong));
+        preview.changes.extend(secrets.password_changes(&standings, &[Standing::Missing, Standing::Wrong]));
         preview.changes.extend(secrets.missing_changes());
         print(&preview.to_string())?;
         if !preview.changes.is_empty() {

@@ -129,6 +129,24 @@ async fn verify_lists_what_differs_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_replaced_is_shown_as_a_change() {
+    for who in [As::Boss, As::Superuser] {
+        let lab = Lab::new().await;
+        let first = lab.apply_as(who, &[]).await;
+        assert!(first.out.contains("+ password of role pgusher_authenticated: that of "), "{first:?}");
+        // As another installation on the same cluster has it.
+        std::fs::write(lab.file("authenticated.password"), "of another\n").expect("a file");
+
+        for arguments in [&["--verify"][..], &["--apply", "--yes"]] {
+            let told = lab.setup_as(who, arguments).await;
+            let words = "~ password of role pgusher_authenticated: another -> that of ";
+            assert!(told.out.contains(words), "{who:?}, {arguments:?}: {told:?}");
+        }
+        lab.close().await;
+    }
+}
+
+#[tokio::test]
 async fn the_grants_of_a_schema_are_for_tables_of_now_and_later() {
     let lab = Lab::new().await;
     let boss = lab.boss().await;

@@ -75,6 +75,11 @@ impl Database {
         Ok(self.exists(question, &[]).await?.then_some(way))
     }
 
+    /// Whether there is such a role.
+    pub(super) async fn has_role(&self, name: &str) -> Result<bool, ScriptError> {
+        self.exists("SELECT FROM pg_catalog.pg_roles WHERE rolname = $1", &[&name]).await
+    }
+
     /// What is stored of every login's password, for those who may read that.
     pub(super) async fn verifiers(&self) -> Result<Option<BTreeMap<String, String>>, ScriptError> {
         let readable = "SELECT WHERE pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";

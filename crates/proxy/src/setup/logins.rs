@@ -15,7 +15,9 @@ use crate::demo::home::random_hex;
 pub(super) enum Standing {
     /// The database has it.
     Right,
-    /// The database has another, or no such login.
+    /// There is no such login, or it has no password.
+    Missing,
+    /// The database has another.
     Wrong,
     /// Anybody gets in, whatever they say.
     Unknown,
@@ -30,17 +32,21 @@ pub(super) async fn look(database: &Database, secrets: &Secrets) -> Result<Stand
     let mut standings = Standings::new();
     for (login, password) in secrets.passwords() {
         let read = stored.as_ref().map(|stored| match stored.get(login) {
-            Some(verifier) => scram_verifies(verifier, password),
-            None => Some(false),
+            Some(verifier) => scram_verifies(verifier, password).map(standing),
+            None => Some(Standing::Missing),
         });
         let standing = match read.flatten() {
-            Some(true) => Standing::Right,
-            Some(false) => Standing::Wrong,
-            None => try_out(database, login, password).await,
+            Some(standing) => standing,
+            None if database.has_role(login).await? => try_out(database, login, password).await,
+            None => Standing::Missing,
         };
         standings.insert(login.to_owned(), standing);
     }
     Ok(standings)
+}
+
+fn standing(right: bool) -> Standing {
+    if right { Standing::Right } else { Standing::Wrong }
 }
 
 async fn try_out(database: &Database, login: &str, password: &str) -> Standing {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::changes::Change;
+use super::logins::{Standing, Standings};
 use super::{Error, Way};
 use crate::config::{Secret, SecretPlace, SetupConfig, signing_key};
 use crate::demo::home::random_hex;
@@ -119,14 +120,25 @@ impl Secrets {
         Ok(files)
     }
 
-    /// The passwords of these logins, as changes that setup would make.
-    pub(super) fn password_changes<'a>(&'a self, of: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = Change> + 'a {
-        let chosen = self.passwords.iter().filter(move |(login, _)| of(login));
-        chosen.filter_map(|(login, entry)| {
-            let entry = entry.as_ref().filter(|entry| entry.text.is_some())?;
-            let (subject, state) = (format!("password of role {login}"), format!("that of {}", name(&entry.place)));
-            Some(Change::Made { subject, state })
-        })
+    /// The passwords that stand like one of these, as changes that setup would make.
+    pub(super) fn password_changes(&self, standings: &Standings, wanted: &[Standing]) -> Vec<Change> {
+        let change = |(login, entry): &(String, Option<Entry>)| {
+            let standing = standings.get(login).filter(|standing| wanted.contains(standing))?;
+            let (subject, after) =
+                (format!("password of role {login}"), format!("that of {}", name(&entry.as_ref()?.place)));
+            let changed = |before: &str| Change::Changed {
+                subject: subject.clone(),
+                before: before.to_owned(),
+                after: after.clone(),
+            };
+            match standing {
+                Standing::Right => None,
+                Standing::Missing => Some(Change::Made { subject, state: after }),
+                Standing::Wrong => Some(changed("another")),
+                Standing::Unknown => Some(changed("unknown")),
+            }
+        };
+        self.passwords.iter().filter_map(change).collect()
     }
 
     /// What is missing, as changes that setup would make.
