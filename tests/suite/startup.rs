@@ -141,6 +141,20 @@ async fn a_value_that_the_database_does_not_take_is_answered_with_its_own_words(
 }
 
 #[tokio::test]
+async fn a_setting_of_an_extension_that_only_superusers_make_is_refused_in_the_databases_words() {
+    let stage = Stage::get();
+    let (database, superuser) = stage.database().await;
+    let preload = format!("ALTER DATABASE {database} SET session_preload_libraries = 'plpgsql'");
+    superuser.batch_execute(&preload).await.expect("a superuser may");
+    let proxy = Proxy::start(stage).await;
+    let mut client = proxy.raw().await;
+    client.startup(&[USER, ("database", &database), ("plpgsql.variable_conflict", "use_column")]).await;
+    client.receive().await;
+    let refused = show_token(&mut client, &stage.token("alice").to_string()).await;
+    assert_eq!(words(&refused[0]), "42501 permission denied to set parameter \"plpgsql.variable_conflict\" | ");
+}
+
+#[tokio::test]
 async fn replication_is_refused() {
     let stage = Stage::get();
     let proxy = Proxy::start(stage).await;

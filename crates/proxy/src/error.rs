@@ -342,7 +342,9 @@ const LOGIN_CODES: [&str; 6] = ["28P01", "28000", "3D000", "42501", "53300", "57
 
 /// The codes that a database refuses a session with because of what the client asked for.
 fn known_code(sqlstate: &str) -> Option<&'static str> {
-    ["22023", "22007", "22008", "22P02", "3D000", "42704", "53300", "57P03"].into_iter().find(|code| *code == sqlstate)
+    const CODES: [&str; 10] =
+        ["22023", "22007", "22008", "22P02", "3D000", "42501", "42704", "53300", "55P02", "57P03"];
+    CODES.into_iter().find(|code| *code == sqlstate)
 }
 
 fn timed_out(what: TimedOut) -> Refusal {

@@ -41,6 +41,9 @@ pub enum Error {
     /// The database took the login, but not what the session asks for: database, role, settings.
     #[error("session refused: {0}")]
     Session(DatabaseError),
+    /// The database took the session, but not what its client has set at connecting.
+    #[error("setting refused: {0}")]
+    Setting(DatabaseError),
     /// The database refused the session init, so this connection has no identity.
     #[error("session init refused: {0}")]
     Init(DatabaseError),
@@ -74,7 +77,7 @@ impl Error {
     #[must_use]
     pub fn database(&self) -> Option<&DatabaseError> {
         match self {
-            Self::Login(error) | Self::Session(error) | Self::Init(error) => Some(error),
+            Self::Login(error) | Self::Session(error) | Self::Setting(error) | Self::Init(error) => Some(error),
             _ => None,
         }
     }
@@ -87,6 +90,7 @@ impl Error {
     pub fn for_client(&self) -> Option<&DatabaseError> {
         match self {
             Self::Login(error) | Self::Session(error) if error.is_for_client() => Some(error),
+            Self::Setting(error) if error.is_for_client() || error.is_about_a_setting() => Some(error),
             _ => None,
         }
     }
@@ -232,6 +236,11 @@ impl DatabaseError {
     fn is_for_client(&self) -> bool {
         self.sqlstate.starts_with("22") || ["3D000", "42704", "53300", "57P03"].contains(&self.sqlstate.as_str())
     }
+
+    /// Whether it is not the role's to set, or not now. Of our own login the first would say that it lacks a right.
+    fn is_about_a_setting(&self) -> bool {
+        ["42501", "55P02"].contains(&self.sqlstate.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +260,15 @@ mod tests {
     fn a_client_sees_what_it_asked_for_wrongly() {
         for sqlstate in ["22023", "3D000", "42704", "53300", "57P03"] {
             assert!(Error::Session(database_error(sqlstate)).for_client().is_some(), "{sqlstate}");
+            assert!(Error::Setting(database_error(sqlstate)).for_client().is_some(), "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn a_client_sees_that_a_setting_is_not_its_to_set() {
+        for sqlstate in ["42501", "55P02"] {
+            assert!(Error::Setting(database_error(sqlstate)).for_client().is_some(), "{sqlstate}");
+            assert!(Error::Session(database_error(sqlstate)).for_client().is_none(), "{sqlstate}");
         }
     }
 

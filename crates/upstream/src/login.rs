@@ -134,7 +134,7 @@ pub(crate) async fn finish(
             Answer::Other(frame) if frame.tag == backend::COMMAND_COMPLETE => completed += 1,
             Answer::Notice | Answer::Other(_) => {}
             Answer::Error(error) if completed < ours => return Err(Error::Init(error)),
-            Answer::Error(error) => return Err(Error::Session(error)),
+            Answer::Error(error) => return Err(Error::Setting(error)),
             Answer::Ready(b'I') => return Ok(()),
             other => return Err(unexpected(&other)),
         }

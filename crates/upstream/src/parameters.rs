@@ -3,7 +3,8 @@
 //! It is an allow-list: settings of a startup packet become the values that a `RESET` returns to, and they hold before
 //! the identity is set, so one that Postgres adds tomorrow must not slip through. The list has settings that every role
 //! may change and that cannot stop the session init. What is not on it is refused with its name, because a setting
-//! that is dropped in silence is a wrong result later.
+//! that is dropped in silence is a wrong result later. A name with a dot can be an extension's, of which only the database
+//! knows who may set it: if it refuses, the client gets to know its words.
 
 use wire::startup::MAX_STARTUP_PACKET;
 
@@ -35,7 +36,6 @@ const ALLOWED: &[&str] = &[
     "xmlbinary",
     "xmloption",
     // Transactions and their limits.
-    "deadlock_timeout",
     "default_transaction_*",
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
@@ -55,7 +55,10 @@ const ALLOWED: &[&str] = &[
     "geqo*",
     "gin_fuzzy_search_limit",
     "hash_mem_multiplier",
-    "jit*",
+    "jit",
+    "jit_*_cost",
+    "jit_expressions",
+    "jit_tuple_deforming",
     "join_collapse_limit",
     "maintenance_work_mem",
     "max_parallel_maintenance_workers",

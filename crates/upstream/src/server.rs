@@ -117,7 +117,7 @@ impl Server {
     /// Begins a session, after the one before was done away with (`reset`), and waits until it has begun.
     ///
     /// # Errors
-    /// [`Error::Session`] if it is what the client asks for that the server refuses, [`Error::Init`] or [`Error::Key`] if
+    /// [`Error::Setting`] if it is what the client asks for that the server refuses, [`Error::Init`] or [`Error::Key`] if
     /// it is the rest. The connection is of no use then.
     pub async fn begin(&mut self, reset: bool, init: Arc<SessionInit>) -> Result<(), Error> {
         let former = reset.then(|| default_access(&self.parameters));

@@ -128,6 +128,15 @@ async fn a_default_of_only_reading_is_noticed() {
 }
 
 #[tokio::test]
+async fn nothing_passes_that_only_some_roles_may_set() {
+    let mut server = Attempt::to(&WITHOUT_TLS).open().await.unwrap();
+    let others = "SELECT name FROM pg_settings WHERE context <> 'user' AND strpos(name, '.') = 0";
+    for name in query(&mut server, others).await.unwrap() {
+        assert!(Parameters::parse([(&*name, "1")]).is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn signed_claims_name_the_user_again_after_every_reset() {
     let mut attempt = with_claims(signed());
     attempt.database = "signed";

@@ -152,7 +152,7 @@ async fn a_setting_that_is_refused_takes_the_claims_with_it() {
 
     let error = server.begin(true, Arc::new(init)).await.unwrap_err();
 
-    assert!(matches!(&error, Error::Session(_)), "{error}");
+    assert!(matches!(&error, Error::Setting(_)), "{error}");
     // Up to its Sync nothing has run, and now nothing runs but the end of the transaction.
     send(&mut server, b"").await.unwrap();
     query(&mut server, "ROLLBACK").await.unwrap();
