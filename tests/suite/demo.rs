@@ -196,6 +196,22 @@ fn a_token_can_be_explained_without_standing_in_the_command_line() {
 }
 
 #[test]
+fn a_token_is_explained_in_any_directory_by_the_demo_that_runs() {
+    let mut demo = Demo::start(|_, _| ());
+    let explain = "\"$PGUSHER\" token explain \"$(\"$PGUSHER\" token mint --sub erin)\"";
+    let clone = concat!("cd ", env!("CARGO_MANIFEST_DIR"), "/..");
+    let said = demo.prints(&format!("{clone}; {explain}"));
+    assert!(said.starts_with("ACCEPTED\n  provider  demo\n"), "{said}");
+
+    let told = demo.complains(&format!("{clone}; {explain} --config proxy.toml"));
+    assert!(told.contains("proxy.toml"), "{told}");
+    let token = demo.prints("printf %s \"$ALICE\"");
+    assert_eq!(demo.interrupt(), Some(0));
+    let told = demo.complains(&format!("{clone}; \"$PGUSHER\" token explain {token}"));
+    assert!(told.contains("proxy.toml"), "{told}");
+}
+
+#[test]
 fn ctrl_c_ends_it_with_nothing_left() {
     let mut demo = Demo::start(|_, _| ());
     let said = demo.prints(&format!(". '{}/env'; printf '%s\\n' \"$CONFIG\" \"$OWNER_URL\"", demo.files().display()));

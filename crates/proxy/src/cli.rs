@@ -14,6 +14,9 @@ mod failure;
 mod parse;
 mod run;
 
+/// The configuration file, where none is named.
+const CONFIG: &str = "proxy.toml";
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0   done
@@ -100,7 +103,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// The configuration file
-    #[arg(long, value_name = "FILE", env = "PGUSHER_CONFIG", default_value = "proxy.toml")]
+    #[arg(long, value_name = "FILE", env = "PGUSHER_CONFIG", default_value = CONFIG)]
     pub config: PathBuf,
     /// Set one key over file and environment, as in `--set pool.default_pool_size=50`
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
@@ -329,9 +332,12 @@ pub struct ExplainArgs {
     /// The role that a connection would ask for; by default any role that the token may have
     #[arg(long)]
     pub role: Option<String>,
-    /// Where the providers are configured.
-    #[command(flatten)]
-    pub config: ConfigArgs,
+    /// The configuration that has the providers; by default that of the running demo, or else proxy.toml
+    #[arg(long, value_name = "FILE", env = "PGUSHER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set one key over file and environment, as in `--set provider.0.leeway=1min`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod state;
 pub mod token;
 
 pub use error::Error;
+pub(crate) use state::running;
 
 use announce::Facts;
 use app::App;
@@ -88,7 +89,7 @@ pub async fn run(args: &DemoArgs) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotRunning`], or what is wrong with the key's file.
 pub fn mint(args: &MintArgs) -> Result<String, Error> {
-    let config = args.config.clone().or_else(state::running);
+    let config = args.config.clone().or_else(running);
     let config = config.ok_or(Error::NotRunning)?;
     let minter = Minter::load(&config.with_file_name(ISSUER))?;
     let wish = Wish {

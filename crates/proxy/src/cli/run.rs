@@ -18,7 +18,8 @@ use tracing_subscriber::{Layer, fmt, registry};
 
 use super::failure::{Failure, failed_to};
 use super::{
-    CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, ExplainArgs, RlsArgs, SetupCommand, TokenCommand, explain,
+    CONFIG, CheckArgs, Command, ConfigArgs, ConfigCommand, DemoArgs, ExplainArgs, RlsArgs, SetupCommand, TokenCommand,
+    explain,
 };
 use crate::check::Hindrance;
 use crate::config::{Config, Log, LogFormat, Overrides};
@@ -121,7 +122,8 @@ fn check_config(args: &ConfigArgs) -> Result<(), Failure> {
 }
 
 fn explain_token(args: &ExplainArgs) -> Result<(), Failure> {
-    let (config, _) = Config::load(&args.config.config, &Overrides::of_process(&args.config.set))?;
+    let path = args.config.clone().or_else(demo::running).unwrap_or_else(|| CONFIG.into());
+    let (config, _) = Config::load(&path, &Overrides::of_process(&args.set))?;
     let token = explain::read(&args.token).map_err(failed_to("read the token"))?;
     let (verifier, renewal) =
         Verifier::new(&config.providers).expect("Config::load has had every provider checked by the verifier");

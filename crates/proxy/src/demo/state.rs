@@ -1,5 +1,5 @@
-//! How `pgusher token mint` finds the demo that is running: a file of the user's that names the demo's configuration. It
-//! is a convenience; with `--config` nothing here is needed.
+//! How `pgusher token` finds the demo that is running: a file of the user's that names the demo's configuration. It is a
+//! convenience; with `--config` nothing here is needed.
 
 use std::env;
 use std::fs;
@@ -41,7 +41,7 @@ impl Drop for Announcement {
 }
 
 /// The configuration of the running demo, or `None` if none is running, or none said so.
-pub(super) fn running() -> Option<PathBuf> {
+pub(crate) fn running() -> Option<PathBuf> {
     running_in(&default_file().ok()?)
 }
 
