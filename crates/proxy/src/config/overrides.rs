@@ -11,6 +11,9 @@ const SEPARATOR: &str = "__";
 /// No key lies deeper: `provider`, index, key. More would only serve to exhaust the stack.
 const DEEPEST: usize = 3;
 
+/// The table whose keys are names of Postgres's, with dots in them or not.
+const SETTINGS: [&str; 2] = ["upstream", "settings"];
+
 /// The environment and the `--set` arguments. No `Debug`: there are secrets in an environment.
 #[derive(Default)]
 pub struct Overrides {
@@ -80,8 +83,22 @@ fn key_of(variable: &str) -> Option<Vec<String>> {
     Some(key.split(SEPARATOR).map(str::to_lowercase).collect())
 }
 
+/// The way through the tables to a key. In the last word of a setting are all of its dots, and not the quotes that a file
+/// wants around them.
+fn way(key: &[String]) -> Vec<String> {
+    match key {
+        [upstream, settings, name @ ..] if [upstream, settings] == SETTINGS && !name.is_empty() => {
+            let name = name.join(".");
+            let bare = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(&name).to_owned();
+            vec![upstream.clone(), settings.clone(), bare]
+        }
+        _ => key.to_vec(),
+    }
+}
+
 fn lay(root: &mut Node, key: &[String], origin: &Origin, text: &str, report: &Report) {
-    let path: Vec<_> = key.iter().map(String::as_str).collect();
+    let path = way(key);
+    let path: Vec<_> = path.iter().map(String::as_str).collect();
     let laid =
         if path.len() > DEEPEST { Err("no key is that deep".to_owned()) } else { root.overlay(&path, origin, text) };
     if let Err(message) = laid {

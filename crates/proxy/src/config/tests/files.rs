@@ -100,6 +100,25 @@ fn variables_reach_lists_switches_and_arrays_of_tables() {
 }
 
 #[test]
+fn settings_whose_names_have_dots_go_over_the_file_too() {
+    let text = least_with("[upstream.settings]", "'plpgsql.check_asserts' = 'on'\n'a.b.c' = '1'");
+    let name = "PGUSHER_UPSTREAM__SETTINGS__";
+    for overrides in [
+        settings(&["upstream.settings.plpgsql.check_asserts=off", "upstream.settings.a.b.c=2"]),
+        settings(&["upstream.settings.\"plpgsql.check_asserts\"=off", "upstream.settings.\"a.b.c\"=2"]),
+        variables(&[(&format!("{name}PLPGSQL__CHECK_ASSERTS"), "off"), (&format!("{name}A__B__C"), "2")]),
+        variables(&[(&format!("{name}PLPGSQL.CHECK_ASSERTS"), "off"), (&format!("{name}A.B.C"), "2")]),
+    ] {
+        let (config, _) = Directory::new().load(&text, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut expected = upstream::Settings::default();
+        expected.set("a.b.c", "2");
+        expected.set("plpgsql.check_asserts", "off");
+        assert_eq!(config.upstream.settings, expected);
+    }
+    assert_error(&errors_with(LEAST, &settings(&["upstream.settings.\"a.b=1"])), &["cannot be the name of a setting"]);
+}
+
+#[test]
 fn an_error_in_a_variable_names_the_variable() {
     for (name, value, expected) in [
         ("PGUSHER_POOL__DEFAULT_POOL_SIZE", "many", "pool.default_pool_size: an integer"),
