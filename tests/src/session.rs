@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use pgusher::demo::database;
 use tokio::net::TcpStream;
-use upstream::{Address, ClaimsMode, ConnectConfig, Login, Parameters, Password, Server, Settings, Startup, Tls};
+use upstream::{
+    Address, Binding, ClaimsMode, ConnectConfig, Login, Parameters, Password, Server, Settings, Startup, Tls,
+};
 
 use crate::proxy::Proxy;
 use crate::raw::{Message, Raw};
@@ -142,6 +144,7 @@ impl Stage {
             address: Address::new("127.0.0.1", self.postgres_port()),
             tls: Tls::disabled(),
             allow_md5: false,
+            binding: Binding::Prefer,
             connect_timeout: Duration::from_secs(30),
             login_timeout: Duration::from_secs(30),
         };

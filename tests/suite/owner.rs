@@ -45,7 +45,7 @@ async fn an_owner_connects_by_the_words_of_a_url() {
     let authority = &stage.authority.file;
     let port = stage.postgres_port();
     let url = format!(
-        "postgres://neondb_owner:owner@localhost:{port}/neondb?sslmode=verify-full&sslrootcert={}",
+        "postgres://neondb_owner:owner@localhost:{port}/neondb?sslmode=verify-full&sslrootcert={}&channel_binding=require&application_name=moving%20in",
         authority.display()
     );
     let owner = Owner::parse(&url, &config.upstream, &Overrides::default()).expect("a URL");
@@ -53,6 +53,7 @@ async fn an_owner_connects_by_the_words_of_a_url() {
     let client = owner::connect(&owner, |_| ()).await.expect("the owner connects");
 
     assert_eq!(value(&client, "SELECT current_user || ' ' || session_user").await, "neondb_owner neondb_owner");
+    assert_eq!(value(&client, "SELECT current_setting('application_name')").await, "moving in");
     assert_eq!(value(&client, "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await, "true");
 }
 

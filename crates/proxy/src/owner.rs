@@ -54,12 +54,11 @@ pub async fn connect(owner: &Owner, on_notice: impl FnMut(DbError) + Send + 'sta
     let login = &owner.login;
     // Whatever the owner made a default of its sessions, `role` among it, these run as the owner.
     let settings = Settings::default();
-    let parameters = Parameters::default();
     let startup = Startup {
         database: &owner.database,
         role: &login.user,
         settings: &settings,
-        parameters: &parameters,
+        parameters: &owner.parameters,
         claims: &ClaimsMode::Claims,
     };
     open(&owner.connect, login, &startup, on_notice).await

@@ -1,10 +1,41 @@
 //! `tls-server-end-point` of RFC 5929, section 4.1: SCRAM signs the hash of the server's certificate, so that who
 //! stands in between with another certificate cannot pass the exchange on.
 
+use std::str::FromStr;
+
 use aws_lc_rs::digest::{self, Algorithm, SHA256, SHA384, SHA512};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::oid::ObjectIdentifier;
+
+/// libpq's `channel_binding`: whether a password is only good with a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// None is made.
+    Disable,
+    /// One is made where server and certificate can have it.
+    Prefer,
+    /// One is made, or there is no login.
+    Require,
+}
+
+impl FromStr for Binding {
+    type Err = UnknownBinding;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "disable" => Ok(Self::Disable),
+            "prefer" => Ok(Self::Prefer),
+            "require" => Ok(Self::Require),
+            _ => Err(UnknownBinding(word.to_owned())),
+        }
+    }
+}
+
+/// A word that is no `channel_binding`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a channel_binding: disable, prefer, require")]
+pub struct UnknownBinding(pub String);
 
 /// Signature algorithms with the hash that binds: the algorithm's own, but SHA-256 for MD5 and SHA-1. Ed25519 and
 /// RSASSA-PSS are not here; Postgres before 16 has no binding for them, the RFC none for the first.

@@ -211,6 +211,9 @@ pub enum MethodError {
     /// connection only.
     #[error("the client could do channel binding, which does not reach through a proxy, and the server insists on it")]
     ChannelBinding,
+    /// The password is to be bound to the TLS connection, and there is none, or the server cannot do that or wants no SCRAM.
+    #[error("channel_binding is \"require\", and the server offers none")]
+    Unbound,
     /// Kerberos, SSPI and the like.
     #[error("the server asks for an authentication that is not supported")]
     Unsupported,

@@ -33,6 +33,7 @@ mod verifier;
 
 pub use address::Address;
 pub use cancel::{CancelTarget, CancelTicket};
+pub use channel_binding::{Binding, UnknownBinding};
 pub use claims::{Claims, ClaimsMode, Epoch, Signer};
 pub use direct::{Demand, Dialogue, Direct, DirectStartup};
 pub use error::{DatabaseError, Error, KeyError, MeansError, MethodError, Step, TlsError};

@@ -12,7 +12,7 @@ use wire::frame::backend;
 use wire::stream::Stream;
 
 use crate::answer::{Answer, Answers, c_string};
-use crate::channel_binding::tls_server_end_point;
+use crate::channel_binding::{Binding, tls_server_end_point};
 use crate::error::{Error, MethodError};
 use crate::server::ConnectConfig;
 
@@ -58,12 +58,15 @@ pub(crate) struct Rules {
     pub(crate) allow_md5: bool,
     /// Whether the stream is TLS to a server whose certificate was verified.
     pub(crate) verified: bool,
+    /// Whether a password is good without a binding.
+    pub(crate) binding: Binding,
 }
 
 impl Rules {
     /// Those of a connection that was made by this configuration.
     pub(crate) fn of(config: &ConnectConfig, stream: &Stream) -> Self {
-        Self { allow_md5: config.allow_md5, verified: stream.is_tls() && config.tls.verifies() }
+        let verified = stream.is_tls() && config.tls.verifies();
+        Self { allow_md5: config.allow_md5, verified, binding: config.binding }
     }
 }
 
@@ -89,6 +92,7 @@ pub(crate) struct Session {
 /// Answers the server's authentication requests until it is content.
 pub(crate) async fn authenticate(answers: &mut Answers<'_>, login: &Login, rules: Rules) -> Result<Proof, Error> {
     match request(answers).await? {
+        (OK | CLEARTEXT | MD5, _) if rules.binding == Binding::Require => return Err(MethodError::Unbound.into()),
         (OK, _) => return Ok(Proof::Unasked),
         (CLEARTEXT, _) if !rules.verified => return Err(MethodError::Cleartext.into()),
         (CLEARTEXT, _) => send_password(answers, password(login)?).await?,
@@ -230,11 +234,13 @@ fn choose_mechanism(
     let offers = |mechanism: &str| offered.iter().any(|name| name == mechanism);
     let stream = answers.stream();
     let point = stream.peer_certificate().and_then(|certificate| tls_server_end_point(certificate));
-    match point {
+    match point.filter(|_| rules.binding != Binding::Disable) {
         Some(point) if offers(SCRAM_SHA_256_PLUS) => {
             Ok((SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(point)))
         }
+        _ if rules.binding == Binding::Require => Err(MethodError::Unbound.into()),
         _ if !offers(SCRAM_SHA_256) => Err(MethodError::Mechanism(offered.join(", ")).into()),
+        _ if rules.binding == Binding::Disable => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
         // "We could have bound": a server that did offer it learns that somebody in between took the offer out.
         Some(_) => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
         // The same where a certificate of nobody's knowledge has no binding. Else choosing such a one would be the

@@ -121,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
+    use crate::channel_binding::Binding;
     use crate::connect::connect;
     use crate::server::ConnectConfig;
     use crate::tls::{Attempt, Tls};
@@ -131,6 +132,7 @@ mod tests {
             address: Address::new("127.0.0.1", listener.local_addr().unwrap().port()),
             tls: Tls::disabled(),
             allow_md5: false,
+            binding: Binding::Prefer,
             connect_timeout: SILENCE,
             login_timeout: SILENCE,
         };

@@ -12,6 +12,7 @@ use wire::stream::Stream;
 use crate::address::Address;
 use crate::answer::Answers;
 use crate::cancel::CancelTarget;
+use crate::channel_binding::Binding;
 use crate::claims::Claims;
 use crate::connect::{Failure, attempts, connect};
 use crate::error::{Error, Step};
@@ -36,6 +37,8 @@ pub struct ConnectConfig {
     pub tls: Tls,
     /// Whether a server may ask for MD5 authentication.
     pub allow_md5: bool,
+    /// Whether the password has to be bound to the TLS connection.
+    pub binding: Binding,
     /// How long name resolution, connection and TLS handshake may take.
     pub connect_timeout: Duration,
     /// How long authentication, session start and session init may take. Also a cancel request.

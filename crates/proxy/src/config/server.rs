@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use upstream::{Address, ClientCertificate, ConnectConfig, RootCertificates, Settings, SslMode, Tls, TlsSetupError};
+use upstream::{
+    Address, Binding, ClientCertificate, ConnectConfig, RootCertificates, Settings, SslMode, Tls, TlsSetupError,
+};
 
 use super::roles::identifier_error;
 use super::secret;
@@ -89,6 +91,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Upstream> {
         address: address?,
         tls: tls?,
         allow_md5,
+        binding: Binding::Prefer,
         connect_timeout,
         // libpq has one time for both; a name that resolves slowly shall not eat up that of the login.
         login_timeout: connect_timeout,

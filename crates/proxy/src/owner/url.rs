@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use upstream::{Address, ClientCertificate, ConnectConfig, Login, Password, RootCertificates, SslMode};
+use upstream::{
+    Address, Binding, ClientCertificate, ConnectConfig, Login, Parameters, Password, RootCertificates, SslMode,
+};
 
 use super::OwnerError;
 use super::passfile;
@@ -14,6 +16,22 @@ use crate::config::{Overrides, Upstream, tls_to};
 
 /// Postgres's own port, for a host that is not the configuration's.
 const PORT: u16 = 5432;
+
+/// The words that a URL may have.
+const NAMES: [&str; 12] = [
+    "user",
+    "password",
+    "host",
+    "port",
+    "dbname",
+    "connect_timeout",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "channel_binding",
+    "application_name",
+];
 
 /// Where, and as whom, the owner of a database connects.
 #[derive(Clone, Debug)]
@@ -24,6 +42,8 @@ pub struct Owner {
     pub login: Login,
     /// The database.
     pub database: String,
+    /// What the session sets.
+    pub parameters: Parameters,
 }
 
 /// What is wrong with a URL. The text has no password.
@@ -56,8 +76,9 @@ impl Owner {
             };
             passfile::find([&host, &port, &database, &user], variables)
         });
+        let parameters = words.parameters()?;
         words.finish()?;
-        Ok(Self { connect, login: Login { user, password: password.map(Password::new) }, database })
+        Ok(Self { connect, login: Login { user, password: password.map(Password::new) }, database, parameters })
     }
 }
 
@@ -132,6 +153,9 @@ impl Words {
             (None, None) => None,
             _ => return Err(wrong("sslcert and sslkey belong together").into()),
         };
+        if let Some(binding) = self.take("channel_binding") {
+            connect.binding = binding.parse::<Binding>().map_err(|error| wrong(error.to_string()))?;
+        }
         if !same || mode.is_some() || roots.is_some() || client.is_some() {
             connect.tls = tls_to(&connect.address, mode.transpose()?, roots, client.as_ref())?;
         }
@@ -159,9 +183,16 @@ impl Words {
         Ok(same)
     }
 
+    /// Of what a session can set, its name.
+    fn parameters(&mut self) -> Result<Parameters, UrlError> {
+        let name = self.take("application_name");
+        let set = name.as_deref().map(|name| ("application_name", name));
+        Parameters::parse(set).map_err(|error| wrong(error.to_string()))
+    }
+
     fn finish(self) -> Result<(), UrlError> {
         match self.0.into_keys().next() {
-            Some(name) => Err(wrong(format!("{name:?} is not supported here"))),
+            Some(name) => Err(wrong(format!("{name:?} is not supported here; there are {}", NAMES.join(", ")))),
             None => Ok(()),
         }
     }
@@ -193,6 +224,7 @@ mod tests {
             address: Address::new(host, port),
             tls: Tls::disabled(),
             allow_md5: false,
+            binding: Binding::Prefer,
             connect_timeout: timeout,
             login_timeout: timeout,
         };
@@ -238,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn a_url_of_neons_is_taken_as_it_is() {
+        let url = "postgres://boss:x@ep-1.neon.tech/app?sslmode=require&channel_binding=require&application_name=a%20b";
+        let owner = parse(url).expect("a URL");
+        assert_eq!(owner.connect.binding, Binding::Require);
+        assert_eq!(owner.parameters.get("application_name"), Some("a b"));
+        assert_eq!(parse("postgres://boss@/app").expect("a URL").connect.binding, Binding::Prefer);
+    }
+
+    #[test]
     fn a_password_comes_from_the_environment_where_the_url_has_none() {
         let environment = Overrides::new([("PGPASSWORD".to_owned(), "secret".to_owned())], Vec::new());
         let owner = Owner::parse("postgres://boss@/app", &upstream("10.0.0.1", 5433), &environment).expect("a URL");
@@ -251,6 +292,8 @@ mod tests {
         assert!(refusal("postgres://host/app").contains("names no user"));
         assert!(refusal("postgres://boss@host/app?sslmode=maybe").contains("is not an sslmode"));
         assert!(refusal("postgres://boss@host/app?options=-csearch_path=x").contains("\"options\" is not supported"));
+        assert!(refusal("postgres://boss@host/app?options=x").contains("there are user, password, host, port, dbname"));
+        assert!(refusal("postgres://boss@host/app?channel_binding=maybe").contains("is not a channel_binding"));
         assert!(refusal("postgres://boss@host:70000/app").contains("port"));
         assert!(refusal("postgres://boss@a,b/app").contains("one host"));
         assert!(refusal("postgres://boss@host/app?sslcert=x").contains("belong together"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use pgusher_upstream::{
-    Address, Claims, ClaimsMode, ConnectConfig, Error, Login, Parameters, Password, RootCertificates, Server,
+    Address, Binding, Claims, ClaimsMode, ConnectConfig, Error, Login, Parameters, Password, RootCertificates, Server,
     SessionInit, Settings, SslMode, Startup, Tls,
 };
 use postgres_protocol::message::frontend;
@@ -31,6 +31,7 @@ impl Attempt<'_> {
             address: Address::new(host, port),
             tls: Tls::disabled(),
             allow_md5: false,
+            binding: Binding::Prefer,
             connect_timeout: Duration::from_secs(30),
             login_timeout: Duration::from_secs(30),
         };

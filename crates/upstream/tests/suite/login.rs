@@ -1,6 +1,6 @@
 //! Ways of authentication that a real server asks for, and what its refusals become.
 
-use pgusher_upstream::{Error, MethodError, Parameters, SslMode, Tls};
+use pgusher_upstream::{Binding, Error, MethodError, Parameters, SslMode, Tls};
 
 use crate::harness::{Attempt, trusting, value};
 use crate::postgres::{WITH_TLS, WITHOUT_TLS};
@@ -20,6 +20,36 @@ async fn scram_logs_in_with_and_without_a_channel_to_bind_to() {
     // Over TLS this server offers SCRAM-SHA-256-PLUS and refuses a client that says it could have bound.
     attempt.config.tls = Tls::new(SslMode::Require, None, None).unwrap();
     assert!(attempt.open().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_binding_that_is_required_is_made_or_there_is_no_login() {
+    let mut attempt = Attempt::to(&WITH_TLS);
+    attempt.config.tls = Tls::new(SslMode::Require, None, None).unwrap();
+    attempt.config.binding = Binding::Require;
+    assert!(attempt.open().await.is_ok());
+    for user in ["clear", "trusted"] {
+        attempt.user = user;
+        assert_eq!(refused_method(attempt.open().await), MethodError::Unbound, "{user}");
+    }
+
+    let mut attempt = Attempt::to(&WITHOUT_TLS);
+    attempt.config.binding = Binding::Require;
+    attempt.config.allow_md5 = true;
+    for user in ["scram", "md5", "trusted"] {
+        attempt.user = user;
+        assert_eq!(refused_method(attempt.open().await), MethodError::Unbound, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_binding_can_be_left_out() {
+    for postgres in [&WITH_TLS, &WITHOUT_TLS] {
+        let mut attempt = Attempt::to(postgres);
+        attempt.config.tls = Tls::new(SslMode::Prefer, None, None).unwrap();
+        attempt.config.binding = Binding::Disable;
+        assert!(attempt.open().await.is_ok());
+    }
 }
 
 #[tokio::test]
