@@ -124,6 +124,14 @@ fn the_issuer_serves_discovery_and_the_keys_it_names() {
 }
 
 #[test]
+fn the_admin_listener_is_where_it_is_said_to_be() {
+    let demo = Demo::shared();
+    let script = "curl --silent --fail \"$ADMIN_URL/healthz\"; curl --silent --fail \"$ADMIN_URL/metrics\"";
+    let said = demo.prints(script);
+    assert!(said.starts_with("ok\n") && said.contains("pgusher_findings"), "{said}");
+}
+
+#[test]
 fn an_application_has_the_variables_of_the_env_file_and_ends_with_the_demo() {
     let command =
         r#"trap 'echo goodbye; exit' TERM; echo "app: $APP_URL $HTTP_URL $DATABASE_URL $ALICE"; sleep 600 & wait"#;

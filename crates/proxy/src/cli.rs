@@ -21,8 +21,8 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0   done
   1   failed
-  2   wrong usage; from `setup --verify`: the database differs
-  69  the upstream or the issuer was unavailable at start
+  2   wrong usage; from `setup --verify`: the database differs; from `check`: there are findings
+  69  the upstream or an issuer is unavailable: to `serve` at start, to `setup`, to `check` in part
   78  the configuration is wrong, or what it leads to is not safe to serve
 
 Try it:
@@ -268,8 +268,7 @@ Examples:
 /// `pgusher demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Ports of the Postgres, HTTP and admin listeners (the last is reserved) and of the application; 0 picks a free one,
-    /// alone four
+    /// Ports of the Postgres, HTTP and admin listeners and of the application; 0 picks a free one, alone four
     #[arg(long, value_name = "PG,HTTP,ADMIN,APP", value_parser = parse::ports, default_value = "6432,6480,6481,3000")]
     pub ports: Ports,
     /// Keep the database in this directory and use it again at the next start

@@ -125,10 +125,11 @@ async fn perform(args: &DemoArgs, proxy: impl AsyncFnOnce(&Facts, Sockets) -> Re
 async fn listen(ports: Ports) -> Result<(Sockets, Addresses), Error> {
     let (postgres, at_postgres) = listen_on(ports.postgres).await?;
     let (http, at_http) = listen_on(ports.http).await?;
+    let (admin, at_admin) = listen_on(ports.admin).await?;
     // The application's is its own to open, if there is one.
     let app = if ports.app == 0 { listen_on(0).await?.1 } else { (Ipv4Addr::LOCALHOST, ports.app).into() };
-    let sockets = Sockets { postgres: vec![Listener::Tcp(postgres)], http: vec![http] };
-    Ok((sockets, Addresses { postgres: at_postgres, http: at_http, app }))
+    let sockets = Sockets { postgres: vec![Listener::Tcp(postgres)], http: vec![http], admin: vec![admin] };
+    Ok((sockets, Addresses { postgres: at_postgres, http: at_http, admin: at_admin, app }))
 }
 
 async fn listen_on(port: u16) -> Result<(TcpListener, SocketAddr), Error> {

@@ -66,6 +66,8 @@ pub struct Sockets {
     pub postgres: Vec<Listener>,
     /// By HTTP.
     pub http: Vec<TcpListener>,
+    /// For metrics.
+    pub admin: Vec<TcpListener>,
 }
 
 /// Serves until told to stop, and then until the last session has ended, `shutdown_grace` at most. At each of `hangups` it
@@ -83,8 +85,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let (grace, runtime) = (config.session.shutdown_grace, config.runtime.clone());
     let claimants = config.claimants();
-    let admin = bind(&config.listen.admin).await?;
-    log_addresses(&admin, "metrics");
+    log_addresses(&sockets.admin, "metrics");
     log_addresses(&sockets.http, "HTTP");
     let (proxy, renewal) = Proxy::new(config, stop);
     let proxy = Arc::new(proxy);
@@ -108,7 +109,7 @@ pub async fn run(
         let proxy = proxy.clone();
         async move { proxy.guard.watch(&proxy).await }
     });
-    for listener in admin {
+    for listener in sockets.admin {
         background.spawn(admin::run(listener, proxy.clone()));
     }
     let mut accepting = JoinSet::new();

@@ -55,7 +55,8 @@ fn serve_until_stopped(args: &ConfigArgs) -> Result<(), Failure> {
         serve::stop_on_signals(stop.clone()).map_err(failed_to("wait for signals"))?;
         // From here on it ends nobody.
         let hangups = signal(SignalKind::hangup()).map_err(failed_to("wait for signals"))?;
-        let mut sockets = Sockets { http: serve::bind(&config.listen.http).await?, ..Sockets::default() };
+        let (http, admin) = (serve::bind(&config.listen.http).await?, serve::bind(&config.listen.admin).await?);
+        let mut sockets = Sockets { http, admin, ..Sockets::default() };
         for address in &config.listen.postgres {
             let listener = Listener::bind(address).await;
             sockets.postgres.push(listener.map_err(failed_to(format!("listen on {address}")))?);

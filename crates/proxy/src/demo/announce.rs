@@ -39,7 +39,7 @@ pub(super) struct Facts {
 impl Facts {
     /// What scripts and the application get to know, in the order of the manual.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
-        let Addresses { postgres, http, app } = self.addresses;
+        let Addresses { postgres, http, admin, app } = self.addresses;
         vec![
             ("PGHOST", postgres.ip().to_string()),
             ("PGPORT", postgres.port().to_string()),
@@ -53,6 +53,7 @@ impl Facts {
             ("ISSUER_URL", self.issuer_url.clone()),
             ("CONFIG", self.config.display().to_string()),
             ("HTTP_URL", format!("http://{http}")),
+            ("ADMIN_URL", format!("http://{admin}")),
             ("APP_URL", format!("http://{app}")),
             ("CLIENT_ID", CLIENT.to_owned()),
             ("AUDIENCE", AUDIENCE.to_owned()),
@@ -77,7 +78,7 @@ impl Facts {
             format!("set pgusher.claims = '{} claims1 {} 1 4102444800 {{\"sub\":\"bob\"}}'", "0".repeat(64), self.kid);
         format!(
             "\
-pgusher  {proxy}, database {DATABASE}; http://{http}
+pgusher  {proxy}, database {DATABASE}; http://{http}; metrics at http://{admin}/metrics
 issuer   {issuer}
 Postgres {owner}
 config   {config}
@@ -107,6 +108,7 @@ Ctrl-C ends the demo.
 ",
             proxy = self.addresses.postgres,
             http = self.addresses.http,
+            admin = self.addresses.admin,
             app = if self.has_app { format!("app      http://{}\n", self.addresses.app) } else { String::new() },
             issuer = self.issuer_url,
             owner = self.owner_url,
@@ -164,6 +166,7 @@ mod tests {
             addresses: Addresses {
                 postgres: ([127, 0, 0, 1], 6432).into(),
                 http: ([127, 0, 0, 1], 6480).into(),
+                admin: ([127, 0, 0, 1], 6481).into(),
                 app: ([127, 0, 0, 1], 3000).into(),
             },
             has_app: true,
@@ -198,7 +201,7 @@ mod tests {
         let text = facts().assignments();
         let names: Vec<_> = text.lines().filter_map(|line| line.split('=').next()).collect();
         let expected = "PGHOST PGPORT PGDATABASE PGUSER ALICE BOB EXPIRED FORGED OWNER_URL ISSUER_URL CONFIG \
-                        HTTP_URL APP_URL CLIENT_ID AUDIENCE DATABASE_URL DATABASE_AUTHENTICATED_URL";
+                        HTTP_URL ADMIN_URL APP_URL CLIENT_ID AUDIENCE DATABASE_URL DATABASE_AUTHENTICATED_URL";
         assert_eq!(names.join(" "), expected);
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Addresses {
     pub(super) postgres: SocketAddr,
     /// The proxy, by HTTP.
     pub(super) http: SocketAddr,
+    /// Its metrics.
+    pub(super) admin: SocketAddr,
     /// The application, if there is one.
     pub(super) app: SocketAddr,
 }
@@ -50,6 +52,7 @@ pub(super) fn proxy_toml(addresses: &Addresses, postgres: &Postgres, issuer: &Is
 [listen]
 postgres = ["{listen}"]
 http = ["{http}"]
+admin = ["{admin}"]
 
 [upstream]
 host = {host}
@@ -89,6 +92,7 @@ allow = [
 "#,
         listen = addresses.postgres,
         http = addresses.http,
+        admin = addresses.admin,
         app = addresses.app,
         app_port = addresses.app.port(),
         host = toml::Value::from(postgres.sockets().display().to_string()),
