@@ -97,7 +97,10 @@ fn the_example_in_the_root_lacks_nothing_but_its_secrets() {
         let line =
             EXAMPLE.lines().position(|line| line.contains(&format!("_file = \"{missing}\""))).expect("it is there");
         assert!(checked.err.contains(&format!("error: proxy.toml:{}: ", line + 1)), "{checked:?}");
-        assert!(checked.err.contains(&format!("cannot read {missing}: No such file")), "{checked:?}");
+        assert!(
+            checked.err.contains(&format!("there is no {missing}; `pgusher setup --apply` makes it")),
+            "{checked:?}"
+        );
     }
     assert!(checked.err.ends_with("3 errors in the configuration\n"), "{checked:?}");
     assert_eq!((checked.code, checked.out.as_str()), (Some(78), ""));
@@ -271,7 +274,10 @@ fn an_upstream_or_issuer_that_is_not_there_at_start_has_its_own_exit_code() {
         .replace("issuer = \"https://issuer.example.com/\"", "issuer = \"http://127.0.0.1:1\"")
         .replace("secret_file = \"provider.secret\"", "");
     for (config, error) in [
-        (NOBODY_THERE, "error: upstream, login pgusher_authenticated: cannot connect to 127.0.0.1:1: "),
+        (
+            NOBODY_THERE,
+            "error: upstream, database postgres, login pgusher_authenticated: cannot connect to 127.0.0.1:1: ",
+        ),
         (&without_issuer, "error: provider shared: "),
     ] {
         let told = Directory::with(config).run(&["serve"]);

@@ -308,7 +308,7 @@ fn what_keeps_the_proxy_from_starting_is_told_before_any_welcome() {
             78,
             "error: environment variable PGUSHER_POOL__POOL_MODE: pool.pool_mode",
         ),
-        ("PGUSHER_UPSTREAM__PORT", "1", 69, "error: upstream, login pgusher_"),
+        ("PGUSHER_UPSTREAM__PORT", "1", 69, "error: upstream, database neondb, login pgusher_"),
     ] {
         let scratch = Scratch::new("tests").expect("a directory");
         let env_file = scratch.path().join("env");

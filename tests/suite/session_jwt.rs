@@ -224,11 +224,16 @@ async fn auto_takes_what_each_database_has_and_says_so() {
 async fn what_a_named_database_lacks_is_told_at_start() {
     let stage = Stage::get();
     let (with_schema, _superuser) = stage.database().await;
+    let (bare, _) = stage.bare_database().await;
+    let mut proxy = Proxy::builder(stage).claims("mode = \"auto\"").set("upstream.databases", &bare).spawn().await;
+    let told = proxy.logs("has neither the extension pg_session_jwt nor").await;
+    assert!(told.contains(&format!("database {bare}, ")) && told.contains("`pgusher setup --apply`"), "{told}");
+    assert_ne!(proxy.exit_code().await, Some(0));
     for (claims, expected) in
         [("mode = \"auto\"", "there is no claims.secret_file"), (MODE, "does not have the extension pg_session_jwt")]
     {
         let mut proxy = Proxy::builder(stage).claims(claims).set("upstream.databases", &with_schema).spawn().await;
-        proxy.logs(expected).await;
+        assert!(proxy.logs(expected).await.contains(&format!("database {with_schema}, ")));
         assert_ne!(proxy.exit_code().await, Some(0));
     }
 }

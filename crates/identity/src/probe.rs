@@ -2,9 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::key::KeySet;
 use crate::provider::{ConfigError, KeySource, ProviderConfig};
-use crate::source::{Configuration, Fetched, LoadError, Source, discovery_url, within_time};
+use crate::source::{Configuration, Fetched, LoadError, Source, discovery_url, get, within_time};
 
 /// What was seen of an issuer.
 #[derive(Debug)]
@@ -53,8 +52,9 @@ impl Probe {
 }
 
 async fn keys(source: &Source, clock: &mut Clock) -> Result<ProbedKeys, LoadError> {
-    let document = clock.read(within_time(source.document()).await?);
-    let set = KeySet::from_jwks(&document).map_err(LoadError::Keys)?;
+    let fetched = source.fetch().await?;
+    clock.read(&fetched);
+    let set = fetched.keys()?;
     Ok(ProbedKeys { usable: set.len(), skipped: set.skipped().to_vec() })
 }
 
@@ -63,8 +63,9 @@ async fn configuration(provider: &ProviderConfig, clock: &mut Clock) -> Option<P
     let fetched = matches!(provider.keys, KeySource::Jwks(_) | KeySource::Discovery);
     let url = discovery_url(&provider.issuer).filter(|_| fetched)?;
     let http = provider.client(&url, "issuer").ok()?;
-    let document = clock.read(within_time(crate::source::get(&http, &url)).await.ok()?);
-    let Configuration { issuer, jwks_uri } = serde_json::from_slice(&document).ok()?;
+    let fetched = within_time(get(&http, &url)).await.ok()?;
+    clock.read(&fetched);
+    let Configuration { issuer, jwks_uri } = serde_json::from_slice(&fetched.document).ok()?;
     Some(ProbedConfiguration { issuer, jwks_uri })
 }
 
@@ -76,12 +77,11 @@ struct Clock {
 
 impl Clock {
     /// Notes when an answer says that it was made. It has just come, so that is now, but for the way.
-    fn read(&mut self, fetched: Fetched) -> Vec<u8> {
+    fn read(&mut self, fetched: &Fetched) {
         let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs() as i64);
-        let theirs = fetched.date.and_then(|date| httpdate::parse_http_date(&date).ok()).and_then(seconds);
+        let theirs = fetched.date.as_ref().and_then(|date| httpdate::parse_http_date(date).ok()).and_then(seconds);
         if let (Some(theirs), Some(ours)) = (theirs, seconds(SystemTime::now())) {
             self.ahead = Some(theirs - ours);
         }
-        fetched.document
     }
 }

@@ -10,6 +10,7 @@ use reqwest::{Client, StatusCode, Url, redirect};
 use serde::Deserialize;
 
 use crate::key::KeySet;
+use crate::rejection::shown;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a whole load, discovery included.
@@ -48,6 +49,38 @@ pub enum LoadError {
     /// The discovery document is not what it must be.
     #[error("{0}")]
     Discovery(&'static str),
+    /// The discovery document is another issuer's.
+    #[error("the discovered issuer is {found:?}, and the configured one {configured:?}")]
+    OtherIssuer {
+        /// What the document says.
+        found: String,
+        /// What the configuration says.
+        configured: String,
+    },
+    /// One of these, and where.
+    #[error("{place}: {fault}")]
+    At {
+        /// A URL without what may be secret in it, or a file.
+        place: String,
+        /// What is wrong there.
+        fault: Box<Self>,
+    },
+}
+
+impl LoadError {
+    /// What is wrong, wherever it is.
+    #[must_use]
+    pub fn fault(&self) -> &Self {
+        if let Self::At { fault, .. } = self { fault } else { self }
+    }
+
+    /// The same, with its place, if it has none yet.
+    fn at(self, place: String) -> Self {
+        match self {
+            Self::At { .. } => self,
+            fault => Self::At { place, fault: Box::new(fault) },
+        }
+    }
 }
 
 impl From<reqwest::Error> for LoadError {
@@ -68,12 +101,20 @@ impl From<reqwest::Error> for LoadError {
 impl Source {
     /// Loads the keys once.
     pub(crate) async fn load(&self) -> Result<KeySet, LoadError> {
-        let fetched = within_time(self.document()).await?;
-        KeySet::from_jwks(&fetched.document).map_err(LoadError::Keys)
+        self.fetch().await?.keys()
     }
 
-    /// The JWKS document, in whatever time it takes.
-    pub(crate) async fn document(&self) -> Result<Fetched, LoadError> {
+    /// The JWKS document.
+    pub(crate) async fn fetch(&self) -> Result<Fetched, LoadError> {
+        let place = match self {
+            Self::Jwks { url, .. } | Self::Discovery { url, .. } => shown_url(url),
+            Self::File(path) => path.display().to_string(),
+        };
+        within_time(self.document()).await.map_err(|error| error.at(place))
+    }
+
+    /// The same, in whatever time it takes.
+    async fn document(&self) -> Result<Fetched, LoadError> {
         match self {
             Self::Jwks { http, url } => get(http, url).await,
             Self::Discovery { http, issuer, url } => {
@@ -81,19 +122,27 @@ impl Source {
                 get(http, &discovered(&configuration.document, issuer, url)?).await
             }
             Self::File(path) => {
-                let path = path.clone();
+                let (place, path) = (path.display().to_string(), path.clone());
                 let read = tokio::task::spawn_blocking(move || read(&path));
                 let document = read.await.map_err(|_| LoadError::Keys("the read was cancelled"))??;
-                Ok(Fetched { document, date: None })
+                Ok(Fetched { document, date: None, place })
             }
         }
     }
 }
 
-/// A document, and when its server says that it sent it.
+/// A document, when its server says that it sent it, and where it is.
 pub(crate) struct Fetched {
     pub(crate) document: Vec<u8>,
     pub(crate) date: Option<String>,
+    place: String,
+}
+
+impl Fetched {
+    /// The keys in it.
+    pub(crate) fn keys(self) -> Result<KeySet, LoadError> {
+        KeySet::from_jwks(&self.document).map_err(|fault| LoadError::Keys(fault).at(self.place))
+    }
 }
 
 /// What is needed of an OpenID configuration.
@@ -157,8 +206,24 @@ fn within_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// Reads piece by piece, so that an endless answer costs no more than the limit.
+/// A URL for logs. There may be credentials in front of the host or behind the path.
+fn shown_url(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Only a URL without a host has no place for these.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url.to_string()
+}
+
+/// A document by HTTP.
 pub(crate) async fn get(http: &Client, url: &Url) -> Result<Fetched, LoadError> {
+    let (document, date) = read_answer(http, url).await.map_err(|error| error.at(shown_url(url)))?;
+    Ok(Fetched { document, date, place: shown_url(url) })
+}
+
+/// Reads piece by piece, so that an endless answer costs no more than the limit.
+async fn read_answer(http: &Client, url: &Url) -> Result<(Vec<u8>, Option<String>), LoadError> {
     let request = http.get(url.clone()).header("accept", "application/json");
     let mut response = request.send().await?;
     if response.status() != StatusCode::OK {
@@ -172,7 +237,7 @@ pub(crate) async fn get(http: &Client, url: &Url) -> Result<Fetched, LoadError> 
         }
         document.extend_from_slice(&piece);
     }
-    Ok(Fetched { document, date })
+    Ok((document, date))
 }
 
 /// The `jwks_uri` of a discovery document, if the document is this issuer's own.
@@ -181,7 +246,7 @@ fn discovered(document: &[u8], issuer: &str, from: &Url) -> Result<Url, LoadErro
         return Err(LoadError::Discovery("not an OpenID configuration with issuer and jwks_uri"));
     };
     if found.issuer != issuer {
-        return Err(LoadError::Discovery("the discovered issuer is not the configured one"));
+        return Err(LoadError::OtherIssuer { found: shown(&found.issuer), configured: issuer.to_owned() });
     }
     // An issuer on HTTPS must not send us to plain HTTP on our own machine.
     let safe = |url: &Url| acceptable(url) && (url.scheme() == "https" || from.scheme() == "http");
@@ -242,8 +307,16 @@ mod tests {
 
         assert_eq!(found.unwrap(), url("https://keys.example/k"));
         for other in ["https://a.example/", "https://A.example", "https://b.example"] {
-            assert!(matches!(discovered(document, other, &from), Err(LoadError::Discovery(_))));
+            assert!(matches!(discovered(document, other, &from), Err(LoadError::OtherIssuer { .. })));
         }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_secret() {
+        for text in ["https://a.example:8443/k?token=s", "https://u:p@a.example:8443/k", "https://a.example:8443/k#s"] {
+            assert_eq!(shown_url(&url(text)), "https://a.example:8443/k");
+        }
+        assert_eq!(shown_url(&url("http://[::1]:1/k")), "http://[::1]:1/k");
     }
 
     #[test]

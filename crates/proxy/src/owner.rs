@@ -8,7 +8,7 @@ use std::future::poll_fn;
 
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
-use upstream::{ClaimsMode, Login, Parameters, Server, Settings, Startup, TlsSetupError};
+use upstream::{ClaimsMode, Login, MethodError, Parameters, Server, Settings, Startup, TlsSetupError};
 
 use crate::config::Upstream;
 use logged_in::LoggedIn;
@@ -36,6 +36,15 @@ pub enum OwnerError {
         /// What happened.
         cause: Box<upstream::Error>,
     },
+    /// The database asks for a password, and there is none.
+    #[error(
+        "login {login}: the server asks for a password, and there is none in the URL, in PGPASSWORD or in ~/.pgpass, which \
+         nobody else may be able to read"
+    )]
+    NoPassword {
+        /// The login tried.
+        login: String,
+    },
     /// The connection broke before its first statement.
     #[error("login {login}: {cause}")]
     Lost {
@@ -61,7 +70,14 @@ pub async fn connect(owner: &Owner, on_notice: impl FnMut(DbError) + Send + 'sta
         parameters: &owner.parameters,
         claims: &ClaimsMode::Claims,
     };
-    open(&owner.connect, login, &startup, on_notice).await
+    match open(&owner.connect, login, &startup, on_notice).await {
+        Err(OwnerError::Login { login, cause })
+            if matches!(*cause, upstream::Error::Method(MethodError::NoPassword)) =>
+        {
+            Err(OwnerError::NoPassword { login })
+        }
+        opened => opened,
+    }
 }
 
 /// Connects as the login of a served role, with that role set: what a session of the proxy has, less its claims. One that

@@ -36,8 +36,10 @@ pub enum StartError {
         cause: String,
     },
     /// The database cannot be reached, or refuses one of our logins.
-    #[error("upstream, login {login}: {cause}")]
+    #[error("upstream, database {database}, login {login}: {cause}")]
     Upstream {
+        /// The database tried.
+        database: String,
         /// The login tried.
         login: String,
         /// What happened.
@@ -221,7 +223,10 @@ async fn is_ready(proxy: &Proxy, claimants: &BTreeSet<String>) -> Result<(), Sta
                 Ok(()) => {}
                 // It is there, and would have let us in elsewhere.
                 Err(cause) if cause.for_client().is_some() => warn!(role, %cause, "the database refuses a session"),
-                Err(cause) => return Err(StartError::Upstream { login: login.user.clone(), cause }),
+                Err(cause) => {
+                    let (database, login) = (database.to_owned(), login.user.clone());
+                    return Err(StartError::Upstream { database, login, cause });
+                }
             }
         }
     }

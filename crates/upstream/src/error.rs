@@ -168,7 +168,10 @@ pub struct KeyError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MeansError {
     /// It does not have the extension.
-    #[error("claims mode \"pg_session_jwt\": the database does not have the extension pg_session_jwt")]
+    #[error(
+        "claims mode \"pg_session_jwt\": the database does not have the extension pg_session_jwt; `pgusher setup --apply` \
+         creates it where the server can have it"
+    )]
     NoExtension,
     /// It has one of which nobody knows how it behaves.
     #[error("claims mode \"pg_session_jwt\": version {0} of the extension is not supported; 0.3 to 0.5 are")]
@@ -177,7 +180,10 @@ pub enum MeansError {
     #[error("claims mode \"pg_session_jwt\": the extension did not take the key of the startup packet")]
     KeyNotTaken,
     /// It has neither the extension nor the schema.
-    #[error("claims mode \"auto\": the database has neither the extension pg_session_jwt nor pgusher's schema auth")]
+    #[error(
+        "claims mode \"auto\": the database has neither the extension pg_session_jwt nor pgusher's schema auth; `pgusher \
+         setup --apply` makes it have one"
+    )]
     Nothing,
     /// It has the schema, but there is no secret to sign with.
     #[error(

@@ -186,6 +186,7 @@ async fn an_owner_who_cannot_connect_is_told_why() {
     let lab = Lab::new().await;
     for (url, code, words) in [
         ("postgres://boss:wrong@127.0.0.1/app", 69, "password authentication failed"),
+        ("postgres://boss@127.0.0.1/app", 69, "none in the URL, in PGPASSWORD or in ~/.pgpass"),
         ("postgres://boss:boss@127.0.0.1:1/app", 69, "cannot connect to 127.0.0.1:1"),
         ("postgres://127.0.0.1/app", 2, "names no user"),
     ] {

@@ -89,7 +89,7 @@ fn judge(provider: &ProviderConfig, probe: Probe) -> Vec<Judgement> {
     }
     match keys {
         // That the issuer has another name has been said.
-        Err(LoadError::Discovery(_)) if !found.is_empty() => {}
+        Err(error) if !found.is_empty() && matches!(error.fault(), LoadError::OtherIssuer { .. }) => {}
         Err(error) => found.push((&UNREACHABLE, error.to_string())),
         Ok(ProbedKeys { usable: 0, skipped }) => found.push((&NO_KEYS, said(&skipped))),
         Ok(ProbedKeys { skipped, .. }) => found.extend(skipped.into_iter().map(|why| (&KEY_SKIPPED, why))),

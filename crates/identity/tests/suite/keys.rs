@@ -184,7 +184,7 @@ async fn an_outage_leaves_people_with_known_keys_in_peace() {
 
     assert!(matches!(rejection, Rejection::UnknownKey { .. }));
     let Some(Renewed::Failed { error, .. }) = reports.recv().await else { panic!("a failed load") };
-    assert!(matches!(*error, LoadError::Status(503)));
+    assert!(matches!(error.fault(), LoadError::Status(503)));
     assert!(verifier.verify(&key.token(json!({})), ROLE).await.is_ok());
 }
 
@@ -216,7 +216,7 @@ async fn an_answer_without_a_key_set_is_a_failed_load() {
     let issuer = Issuer::publishing(Vec::new()).await;
     issuer.publish("/jwks", Answer::Json(json!({"error": "maintenance"})));
 
-    assert!(matches!(*fault(issuer.provider()).await, LoadError::Keys(_)));
+    assert!(matches!(fault(issuer.provider()).await.fault(), LoadError::Keys(_)));
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn an_answer_longer_than_a_mebibyte_is_not_read() {
     let issuer = Issuer::publishing(Vec::new()).await;
     issuer.publish("/jwks", Answer::Bytes(1024 * 1024 + 1));
 
-    assert!(matches!(*fault(issuer.provider()).await, LoadError::TooLarge));
+    assert!(matches!(fault(issuer.provider()).await.fault(), LoadError::TooLarge));
 }
 
 #[tokio::test]
@@ -290,11 +290,13 @@ async fn discovery_finds_the_keys_of_its_issuer() {
 #[tokio::test]
 async fn discovery_believes_no_other_issuer() {
     let issuer = Issuer::publishing(Vec::new()).await;
-    let config = discovering(&issuer, issuer.url("").as_str().trim_end_matches('/'));
+    let (configured, url) = (issuer.url("/"), issuer.url("/.well-known/openid-configuration"));
+    let found = configured.as_str().trim_end_matches('/');
 
-    let error = fault(config).await;
+    let error = fault(discovering(&issuer, found)).await;
 
-    assert_eq!(error.to_string(), "the discovered issuer is not the configured one");
+    let words = format!("{url}: the discovered issuer is \"{found}\", and the configured one \"{configured}\"");
+    assert_eq!(error.to_string(), words);
     assert_eq!(issuer.requests(), 1);
 }
 
@@ -305,7 +307,7 @@ async fn a_private_authority_is_trusted_where_configured_and_only_there() {
     let issuer = Issuer::behind(listener, vec![key.jwk()]);
     let url = format!("https://localhost:{}/jwks", issuer.port()).parse().unwrap();
     let mut config = provider(KeySource::Jwks(url));
-    assert!(matches!(*fault(config.clone()).await, LoadError::Request(_)));
+    assert!(matches!(fault(config.clone()).await.fault(), LoadError::Request(_)));
 
     config.jwks_ca_file = Some(authority.0.clone());
 

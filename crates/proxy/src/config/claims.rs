@@ -10,7 +10,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<ClaimsMode> {
         [("auto", Mode::Auto), ("pg_session_jwt", Mode::SessionJwt), ("signed", Mode::Signed), ("claims", Mode::Plain)];
     let mode = section.word("mode", &words).unwrap_or(Mode::Auto);
     let given = secret::is_given(&section, "secret");
-    let secret = secret::read(&mut section, "secret");
+    let secret = secret::read_made(&mut section, "secret");
     section.finish();
     let signer = || {
         let (key, secret) = secret?;

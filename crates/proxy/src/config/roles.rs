@@ -24,7 +24,7 @@ impl Role<Password> {
 /// Reads every `[[role]]`; each comes with the place of its name.
 pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<Placed<Role<Password>>> {
     read_with(sections, |section| {
-        let (key, password) = secret::read(section, "password")?;
+        let (key, password) = secret::read_made(section, "password")?;
         if password.contains('\0') {
             section.error(&key, "a password has no zero byte");
         }

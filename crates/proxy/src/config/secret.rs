@@ -37,6 +37,15 @@ pub(super) fn read(section: &mut Section<'_>, name: &str) -> Option<(String, Str
     Some((key, text))
 }
 
+/// Like [`read`], of one that `pgusher setup` makes: whose file is not there is told so.
+pub(super) fn read_made(section: &mut Section<'_>, name: &str) -> Option<(String, String)> {
+    let (key, Secret { place, text }) = find(section, name)?;
+    if let (None, SecretPlace::File(path)) = (&text, &place) {
+        section.error(&key, format!("there is no {}; `pgusher setup --apply` makes it", path.display()));
+    }
+    Some((key, text?))
+}
+
 /// Like [`read`], but a file that is not there yet is no error.
 pub(super) fn find(section: &mut Section<'_>, name: &str) -> Option<(String, Secret)> {
     let (key, place) = locate(section, name)?;

@@ -27,7 +27,7 @@ fn a_secret_file_holds_a_secret() {
         let errors = directory.load(&text, &Overrides::default()).err().unwrap();
         assert!(errors.contains(expected), "{errors}");
     }
-    assert_error(&errors(&text), &["role[0].password_file: cannot read"]);
+    assert_error(&errors(&text), &["role[0].password_file: there is no password; `pgusher setup --apply` makes it"]);
 }
 
 #[test]
