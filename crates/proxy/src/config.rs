@@ -163,7 +163,8 @@ impl Config {
         let session = limits::read_session(root.section("session"));
         let http = {
             let names: Vec<_> = roles.iter().map(|role| role.value.name.as_str()).collect();
-            http::read(root.section("http"), &names, pool.servers.default_pool_size)
+            let databases = upstream.as_ref().map(|upstream| &upstream.databases);
+            http::read(root.section("http"), &names, databases, &pool.servers)
         };
         let local = listen.http.iter().all(|address| address.ip().to_canonical().is_loopback());
         if tls.is_none() && !local && http.trusted_proxies.is_empty() {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use ipnet::IpNet;
+use upstream::PoolConfig;
 
 use super::http_rate::{self, Rate};
 use super::limits::{SECOND, WAIT};
 use super::section::Section;
+use super::server::Databases;
 
 const MIB: usize = 1 << 20;
 
@@ -92,8 +94,13 @@ impl Http {
     }
 }
 
-/// Reads `[http]`. `roles` are those that are served, `pool_size` is `default_pool_size`.
-pub(super) fn read(mut section: Section<'_>, roles: &[&str], pool_size: usize) -> Http {
+/// Reads `[http]`. `roles` are those that are served, `databases` those that clients may name, if that is known.
+pub(super) fn read(
+    mut section: Section<'_>,
+    roles: &[&str],
+    databases: Option<&Databases>,
+    servers: &PoolConfig,
+) -> Http {
     let default_role = section.text("default_role");
     if let Some(role) = default_role.as_deref().filter(|role| !roles.contains(role)) {
         section.error("default_role", format!("no [[role]] has the name {role:?}"));
@@ -103,14 +110,14 @@ pub(super) fn read(mut section: Section<'_>, roles: &[&str], pool_size: usize) -
     let http = Http {
         origins: read_origins(&mut section),
         default_role,
-        default_database: section.text("default_database"),
+        default_database: read_database(&mut section, databases),
         trusted_proxies: read_proxies(&mut section),
         max_request_size: section.size("max_request_size", defaults.max_request_size, sizes.clone()),
         max_response_size: section.size("max_response_size", defaults.max_response_size, sizes),
         max_connections: section.number("max_connections", defaults.max_connections, 1..=1_000_000),
         max_requests: section.number("max_requests", defaults.max_requests, 1..=1_000_000),
         rate: http_rate::read(&mut section),
-        max_pool_servers: section.number("max_pool_servers", three_quarters(pool_size), 1..=100_000),
+        max_pool_servers: read_pool_servers(&mut section, servers),
         header_timeout: section.duration("header_timeout", defaults.header_timeout, WAIT),
         body_timeout: section.duration("body_timeout", defaults.body_timeout, WAIT),
         write_timeout: section.duration("write_timeout", defaults.write_timeout, WAIT),
@@ -119,9 +126,24 @@ pub(super) fn read(mut section: Section<'_>, roles: &[&str], pool_size: usize) -
     http
 }
 
-/// What is left of a pool is for who comes by TCP.
-fn three_quarters(pool_size: usize) -> usize {
-    (pool_size * 3).div_ceil(4)
+fn read_database(section: &mut Section<'_>, databases: Option<&Databases>) -> Option<String> {
+    let name = section.text("default_database")?;
+    if databases.is_some_and(|databases| !databases.allows(&name)) {
+        section.error("default_database", format!("upstream.databases does not have {name:?}"));
+    }
+    Some(name)
+}
+
+/// By default three quarters: what is left of a pool is for who comes by TCP.
+fn read_pool_servers(section: &mut Section<'_>, servers: &PoolConfig) -> usize {
+    let PoolConfig { default_pool_size, reserve_pool_size, .. } = servers;
+    let (default, all) = ((default_pool_size * 3).div_ceil(4), default_pool_size + reserve_pool_size);
+    let wanted = section.number("max_pool_servers", default, 1..=100_000);
+    if wanted > all {
+        let message = format!("a pool has no more than {all} servers: default_pool_size and reserve_pool_size");
+        section.error("max_pool_servers", message);
+    }
+    wanted
 }
 
 fn read_origins(section: &mut Section<'_>) -> Origins {

@@ -77,9 +77,12 @@ pub enum TlsRequired {
 
 /// Reads `[listen]`.
 pub(super) fn read(section: &mut Section<'_>) -> Listen {
-    let http = read_addresses(section, "http");
-    let admin = read_admin(section);
     let postgres = read_postgres(section);
+    let tcp = |address: &Address| if let Address::Tcp(address) = address { Some(("postgres", *address)) } else { None };
+    let mut taken: Vec<_> = postgres.iter().filter_map(tcp).collect();
+    let http = read_addresses(section, "http", &taken);
+    taken.extend(http.iter().map(|address| ("http", *address)));
+    let admin = read_admin(section, &taken);
     section.finish();
     Listen { postgres, http, admin }
 }
@@ -106,18 +109,25 @@ fn read_postgres(section: &mut Section<'_>) -> Vec<Address> {
 }
 
 /// Whoever reaches these addresses reads the metrics: there is no other wall.
-fn read_admin(section: &mut Section<'_>) -> Vec<SocketAddr> {
-    let admin = read_addresses(section, "admin");
+fn read_admin(section: &mut Section<'_>, taken: &[(&str, SocketAddr)]) -> Vec<SocketAddr> {
+    let admin = read_addresses(section, "admin", taken);
     if !admin.iter().all(|address| address.ip().to_canonical().is_loopback()) {
         section.warn("admin", "other machines reach this address, and whoever does may read the metrics");
     }
     admin
 }
 
-fn read_addresses(section: &mut Section<'_>, key: &str) -> Vec<SocketAddr> {
+/// The addresses of a key; none of them may be taken by the key that it comes with. Of port 0 there are many.
+fn read_addresses(section: &mut Section<'_>, key: &str, taken: &[(&str, SocketAddr)]) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for written in section.list(key).unwrap_or_default() {
-        match written.value.parse::<SocketAddr>() {
+        let parsed = written.value.parse::<SocketAddr>();
+        let is_that = |address: SocketAddr| address.port() != 0 && parsed == Ok(address);
+        if let Some((other, address)) = taken.iter().find(|(_, address)| is_that(*address)) {
+            written.error(section.reading.report, format!("{address} is in {other} too"));
+            continue;
+        }
+        match parsed {
             Ok(address) if addresses.contains(&address) => {
                 written.error(section.reading.report, format!("{address} is here twice"));
             }

@@ -35,6 +35,9 @@ fn read_one(section: &mut Section<'_>, all_roles: &mut Vec<Placed<String>>) -> O
     let issuer = section.required_text("issuer");
     let keys = read_keys(section);
     let audience = section.list("audience").unwrap_or_default();
+    if let Some(empty) = audience.iter().find(|one| one.value.is_empty()) {
+        empty.error(section.reading.report, "is empty, and no token is for that");
+    }
     if audience.is_empty() {
         section.warn("audience", "names nobody: tokens that the issuer made for other services are accepted here too");
     }

@@ -175,6 +175,11 @@ fn read_databases(section: &mut Section<'_>) -> Databases {
     if names.is_empty() {
         section.error("databases", "no client could connect; name at least one, or \"*\" for all");
     }
+    if names.len() > 1
+        && let Some(all) = names.iter().find(|name| name.value == "*")
+    {
+        all.error(section.reading.report, "\"*\" alone stands for all databases; name them, or leave the others out");
+    }
     for name in &names {
         if let Some(message) = database_error(&name.value) {
             name.error(section.reading.report, message);

@@ -60,6 +60,24 @@ fn a_default_role_is_one_that_is_served() {
 }
 
 #[test]
+fn a_default_database_is_one_that_clients_may_name() {
+    assert_eq!(load(&with("default_database = 'app'")).http.default_database.as_deref(), Some("app"));
+    let named = with("default_database = 'ap'").replacen("[claims]", "databases = ['app', 'web']\n[claims]", 1);
+    assert_error(&errors(&named), &["http.default_database: upstream.databases does not have \"ap\""]);
+    load(&named.replace("'ap'", "'web'"));
+}
+
+#[test]
+fn requests_get_no_more_servers_than_there_are() {
+    let text = |servers| {
+        let pool = "default_pool_size = 4\nreserve_pool_size = 2";
+        least_with("[pool]", pool) + &format!("[http]\nmax_pool_servers = {servers}\n")
+    };
+    assert_eq!(load(&text(6)).http.max_pool_servers, 6);
+    assert_error(&errors(&text(7)), &["http.max_pool_servers: a pool has no more than 6 servers"]);
+}
+
+#[test]
 fn requests_have_three_quarters_of_a_pool() {
     for (size, share) in [(1, 1), (2, 2), (4, 3), (20, 15), (100, 75)] {
         let text = least_with("[pool]", &format!("default_pool_size = {size}"));

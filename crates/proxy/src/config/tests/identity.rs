@@ -123,6 +123,14 @@ fn a_provider_is_checked_where_it_stands() {
 }
 
 #[test]
+fn an_audience_has_a_name() {
+    for audience in ["''", "['https://api.example.com',\n'']"] {
+        let errors = errors(&LEAST.replace("[\"https://api.example.com\"]", audience));
+        assert_error(&errors, &["provider[0].audience: is empty, and no token is for that"]);
+    }
+}
+
+#[test]
 fn a_provider_without_an_audience_is_worth_a_warning() {
     for audience in ["", "audience = []\n"] {
         let warnings = warnings(&LEAST.replace("audience = [\"https://api.example.com\"]\n", audience));

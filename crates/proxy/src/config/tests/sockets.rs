@@ -98,6 +98,23 @@ fn databases_are_names_or_all() {
     assert!(load(LEAST).upstream.databases.allows("anything"));
     assert_error(&errors(&least_with("[upstream]", "databases = ['app*']")), &["there is no pattern"]);
     assert_error(&errors(&least_with("[upstream]", "databases = []")), &["no client could connect"]);
+    let both = errors(&least_with("[upstream]", "databases = [\n'*',\n'app']"));
+    assert_error(&both, &["proxy.toml:4: upstream.databases: \"*\" alone stands for all"]);
+}
+
+#[test]
+fn an_address_is_for_one_of_the_listeners() {
+    for (lines, expected) in [
+        ("http = '127.0.0.1:6432'", "listen.http: 127.0.0.1:6432 is in postgres too"),
+        (
+            "postgres = '127.0.0.1:1'\nhttp = '127.0.0.1:1'",
+            "proxy.toml:16: listen.http: 127.0.0.1:1 is in postgres too",
+        ),
+        ("http = '[::1]:1'\nadmin = ['127.0.0.1:1', '[::1]:1']", "listen.admin: [::1]:1 is in http too"),
+    ] {
+        assert_error(&errors(&least_with("[listen]", lines)), &[expected]);
+    }
+    load(&least_with("[listen]", "postgres = '127.0.0.1:0'\nhttp = '127.0.0.1:0'\nadmin = '127.0.0.1:0'"));
 }
 
 #[test]
