@@ -34,6 +34,7 @@ mod handshake;
 mod http;
 mod passthrough;
 mod proxy;
+mod random;
 mod relay;
 mod remembered;
 mod session;

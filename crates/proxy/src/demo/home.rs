@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
+pub use crate::random::random_hex;
 
 /// Marks a directory as a demo's, and is locked while that demo runs.
 const LOCK: &str = "demo.lock";
@@ -117,13 +117,6 @@ impl Drop for Scratch {
         // What cannot be removed stays for the system's own cleaning of its temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// `bytes` bytes from the system's generator as lower-case hexadecimal digits.
-pub fn random_hex(bytes: usize) -> String {
-    let mut buffer = vec![0; bytes];
-    rand::fill(&mut buffer).expect("the system's random generator answers");
-    buffer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Puts a file that only its owner may read in place at once: a reader sees the old content or the new, never a part.

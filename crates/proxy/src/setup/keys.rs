@@ -7,7 +7,7 @@ use super::database::Database;
 use super::secrets::{Secrets, replace};
 use super::{Error, Session, print};
 use crate::config::signing_key;
-use crate::demo::home::random_hex;
+use crate::random::random_hex;
 
 const ROTATED: &str = "\
 done. Now, in this order:

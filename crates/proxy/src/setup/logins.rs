@@ -8,7 +8,7 @@ use upstream::{Login, Parameters, Password, Server, Settings, Startup};
 
 use super::database::{Database, ScriptError};
 use super::secrets::Secrets;
-use crate::demo::home::random_hex;
+use crate::random::random_hex;
 
 /// What is known of a login's password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

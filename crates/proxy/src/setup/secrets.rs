@@ -10,7 +10,7 @@ use super::changes::Change;
 use super::logins::{Standing, Standings};
 use super::{Error, Way};
 use crate::config::{Secret, SecretPlace, SetupConfig, signing_key};
-use crate::demo::home::random_hex;
+use crate::random::random_hex;
 
 /// Random bytes of a password and of a key.
 const PASSWORD_BYTES: usize = 24;
