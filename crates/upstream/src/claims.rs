@@ -51,19 +51,6 @@ impl Signer {
         Self { key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)), kid: hex(&named.finish().as_ref()[..8]) }
     }
 
-    /// Reads the secret as it stands in its file: 64 hexadecimal digits, and perhaps an end of line.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let digits: Vec<u8> =
-            text.trim_end().chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
-        let digits: [u8; 64] = digits.try_into().ok()?;
-        let mut secret = [0; 32];
-        for (byte, pair) in secret.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair[0] << 4 | pair[1];
-        }
-        Some(Self::new(&secret))
-    }
-
     /// The name of the secret, which the database knows it by.
     #[must_use]
     pub fn kid(&self) -> &str {
@@ -140,7 +127,7 @@ mod tests {
     use super::*;
 
     fn signer() -> Signer {
-        Signer::from_hex(&format!("{}\n", "0a".repeat(32))).unwrap()
+        Signer::new(&[0x0a; 32])
     }
 
     #[test]
@@ -156,14 +143,6 @@ mod tests {
             signer.proof(Epoch::Drawn(7), 42),
             "72ce2f13ae8301b8e93f5e0a144f7ae399054484b9c049e0dcb788e194870fe7"
         );
-    }
-
-    #[test]
-    fn a_secret_is_64_hexadecimal_digits() {
-        for text in ["", "0a", &"0a".repeat(33), &"0g".repeat(32), &" 0a".repeat(22)[..64]] {
-            assert!(Signer::from_hex(text).is_none(), "{text:?}");
-        }
-        assert_eq!(Signer::from_hex(&"0A".repeat(32)).unwrap().kid(), signer().kid());
     }
 
     #[test]

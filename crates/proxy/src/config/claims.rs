@@ -2,7 +2,7 @@
 
 use upstream::{ClaimsMode, Signer};
 
-use super::secret;
+use super::secret::{self, NO_SIGNING_KEY, signing_key};
 use super::section::Section;
 
 pub(super) fn read(mut section: Section<'_>) -> Option<ClaimsMode> {
@@ -14,11 +14,11 @@ pub(super) fn read(mut section: Section<'_>) -> Option<ClaimsMode> {
     section.finish();
     let signer = || {
         let (key, secret) = secret?;
-        let signer = Signer::from_hex(&secret);
-        if signer.is_none() {
-            section.error(&key, "the secret has 64 hexadecimal digits (openssl rand -hex 32)");
+        let signing_key = signing_key(&secret);
+        if signing_key.is_none() {
+            section.error(&key, NO_SIGNING_KEY);
         }
-        signer
+        signing_key.map(|key| Signer::new(&key))
     };
     match mode {
         Mode::Plain => {

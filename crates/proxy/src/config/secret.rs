@@ -11,6 +11,9 @@ use super::section::Section;
 /// No secret is longer: a file that is must be another one.
 const LONGEST: u64 = 64 * 1024;
 
+/// Said of a secret that is no [`signing_key`].
+pub(super) const NO_SIGNING_KEY: &str = "the secret has 64 hexadecimal digits (openssl rand -hex 32)";
+
 /// Where a secret is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretPlace {
@@ -80,14 +83,14 @@ fn read_place(section: &Section<'_>, key: &str, place: &SecretPlace) -> Option<S
     text.map_err(|message| section.error(key, message)).ok()
 }
 
-/// The key that 64 hexadecimal digits stand for.
+/// The key that 64 hexadecimal digits stand for. Blanks behind them are nobody's.
 pub(crate) fn signing_key(digits: &str) -> Option<[u8; 32]> {
     let byte = |pair: &[u8]| {
         let digit = |digit: u8| char::from(digit).to_digit(16);
         let [high, low] = pair else { return None };
         u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
     };
-    let bytes: Option<Vec<_>> = digits.as_bytes().chunks(2).map(byte).collect();
+    let bytes: Option<Vec<_>> = digits.trim_end().as_bytes().chunks(2).map(byte).collect();
     bytes?.try_into().ok()
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::report::{ConfigErrors, Problem, Report};
-use super::secret::{self, Secret, signing_key};
+use super::secret::{self, NO_SIGNING_KEY, Secret, signing_key};
 use super::section::{Reading, Section};
 use super::server::{self, Upstream};
 use super::{Overrides, read_tree, roles};
@@ -96,7 +96,7 @@ fn read_claims(mut section: Section<'_>) -> ClaimsSetup {
     if let Some((key, Secret { text: Some(text), .. })) = &secret
         && signing_key(text).is_none()
     {
-        section.error(key, "the secret has 64 hexadecimal digits (openssl rand -hex 32)");
+        section.error(key, NO_SIGNING_KEY);
     }
     section.finish();
     ClaimsSetup { mode, secret: secret.map(|(_, secret)| secret) }

@@ -123,6 +123,27 @@ fn a_provider_is_checked_where_it_stands() {
 }
 
 #[test]
+fn a_signing_key_is_one_to_serve_if_it_is_one_to_setup() {
+    let digits = "0a".repeat(32);
+    for (text, right) in [
+        (digits.clone(), true),
+        (digits.to_uppercase() + "\r\n", true),
+        (digits.clone() + " \n\n", true),
+        (digits.clone() + "0a", false),
+        (digits.replacen('a', "g", 1), false),
+        (digits.replacen("0a", " a", 1), false),
+        (digits.replacen("0a", "é", 1), false),
+        ("0a".to_owned(), false),
+    ] {
+        let directory = Directory::new();
+        directory.write("claims.secret", &text);
+        let (serve, path) = (directory.load(LEAST, &Overrides::default()), directory.0.join("proxy.toml"));
+        assert_eq!(serve.is_ok(), right, "{text:?}");
+        assert_eq!(SetupConfig::load(&path, &Overrides::default()).is_ok(), right, "{text:?}");
+    }
+}
+
+#[test]
 fn an_audience_has_a_name() {
     for audience in ["''", "['https://api.example.com',\n'']"] {
         let errors = errors(&LEAST.replace("[\"https://api.example.com\"]", audience));
