@@ -151,7 +151,7 @@ async fn a_setting_of_an_extension_that_only_superusers_make_is_refused_in_the_d
     client.startup(&[USER, ("database", &database), ("plpgsql.variable_conflict", "use_column")]).await;
     client.receive().await;
     let refused = show_token(&mut client, &stage.token("alice").to_string()).await;
-    assert_eq!(words(&refused[0]), "42501 permission denied to set parameter \"plpgsql.variable_conflict\" | ");
+    assert_eq!(words(&refused[0]), "42501 permission denied to set parameter \"plpgsql.variable_conflict\"");
 }
 
 #[tokio::test]
