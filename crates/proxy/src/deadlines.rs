@@ -42,20 +42,32 @@ pub(crate) enum Standing {
     Open,
     /// The client waits for a server.
     Waiting,
-    /// A server works at a request of the client's.
-    Working {
-        /// The how-manieth.
-        turn: u64,
-        /// In a transaction that one before has begun.
-        open: bool,
-    },
+    /// A server works at a request of a session that has come so far.
+    Working(Progress),
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// How many of its requests have been answered.
+    requests: u64,
+    /// How many of its transactions are over.
+    transactions: u64,
+}
+
+impl Progress {
+    /// A request was answered, and then the session was in this state.
+    pub(crate) fn answered(&mut self, status: TxStatus) {
+        self.requests += 1;
+        self.transactions += u64::from(status == TxStatus::Idle);
+    }
 }
 
 impl Standing {
-    /// What a session does of which this is owed, and that has had so many answers.
-    pub(crate) fn of(owed: &Owed, turns: u64) -> Self {
+    /// What a session does of which this is owed.
+    pub(crate) fn of(owed: &Owed, progress: Progress) -> Self {
         match owed.status() {
-            status if !owed.is_settled() => Self::Working { turn: turns, open: status != TxStatus::Idle },
+            _ if !owed.is_settled() => Self::Working(progress),
             TxStatus::Idle => Self::Idle,
             TxStatus::Open | TxStatus::Failed => Self::Open,
         }
@@ -159,6 +171,8 @@ struct Timers {
     since: Instant,
     /// When the transaction began.
     transaction: Option<Instant>,
+    /// How many were over then.
+    over: u64,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -166,7 +180,7 @@ impl Timers {
     fn new(timeouts: Timeouts) -> Self {
         let now = Instant::now();
         let sleep = Box::pin(sleep_until(now));
-        Self { timeouts, standing: Standing::Idle, since: now, transaction: None, sleep }
+        Self { timeouts, standing: Standing::Idle, since: now, transaction: None, over: 0, sleep }
     }
 
     /// Notes what the session does. Whether that is something else than before.
@@ -178,10 +192,13 @@ impl Timers {
         (self.standing, self.since) = (standing, now);
         self.transaction = match standing {
             Standing::Idle | Standing::Waiting => None,
-            // Another, if the client did not wait for the end of the one before.
-            Standing::Working { open: false, .. } => Some(now),
-            Standing::Working { open: true, .. } | Standing::Open => Some(self.transaction.unwrap_or(now)),
+            // Another, though the client did not wait for the end of the one before.
+            Standing::Working(progress) if progress.transactions != self.over => Some(now),
+            Standing::Working(_) | Standing::Open => Some(self.transaction.unwrap_or(now)),
         };
+        if let Standing::Working(progress) = standing {
+            self.over = progress.transactions;
+        }
         true
     }
 
@@ -191,7 +208,7 @@ impl Timers {
             Standing::Idle => (client_idle, TimedOut::ClientIdle),
             Standing::Open => (idle_transaction, TimedOut::IdleTransaction),
             Standing::Waiting => return None,
-            Standing::Working { .. } => (query, TimedOut::Query),
+            Standing::Working(_) => (query, TimedOut::Query),
         };
         let here = (!here.0.is_zero()).then(|| (self.since + here.0, here.1(here.0)));
         let whole = self.transaction.filter(|_| !transaction.is_zero());
@@ -236,13 +253,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_transaction_is_not_longer_than_it_is() {
-        let alone = (0..9).map(|turn| Standing::Working { turn, open: false });
+        // Of requests that follow each other without a pause, those that are transactions, and those in the third.
+        let working = |requests, transactions| Standing::Working(Progress { requests, transactions });
+        let alone = (0..9).map(|request| working(request, request));
         assert_eq!(ended_at(alone.clone()).await, None, "each is one of its own, though none is waited for");
         assert_eq!(ended_at(alone.clone().flat_map(|standing| [standing, Standing::Idle])).await, None);
-        let begun = (0..9).map(|turn| Standing::Working { turn, open: turn > 2 });
-        assert_eq!(ended_at(begun).await, Some(5), "the third begins one");
-        let open = [Standing::Working { turn: 0, open: false }, Standing::Open];
-        assert_eq!(ended_at(open.into_iter().chain([Standing::Open; 9])).await, Some(3));
-        assert_eq!(ended_at([Standing::Working { turn: 0, open: false }; 9]).await, Some(3));
+        let begun = (0..9).map(|request| working(request, request.min(2)));
+        assert_eq!(ended_at(begun).await, Some(5), "the third does not end");
+        // BEGIN and COMMIT and the next BEGIN are answered at once.
+        assert_eq!(ended_at((0..9).map(|number| working(3 * number + 1, number))).await, None);
+        assert_eq!(ended_at([working(0, 0)].into_iter().chain([Standing::Open; 9])).await, Some(3));
+        assert_eq!(ended_at([working(0, 0); 9]).await, Some(3));
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Effects {
     pub(crate) releases: Pins,
     /// Both, where they have names.
     pub(crate) names: Option<Box<Names>>,
+    /// It may draw from a sequence though its command tag is that of a query.
+    pub(crate) draws: bool,
     /// One for each statement whose command tag begins with SET, RESET, DISCARD or DEALLOCATE, in their order. Or
     /// what a SELECT sets, if there is nothing else.
     pub(crate) changes: Vec<Change>,
@@ -76,16 +78,17 @@ pub(crate) enum Change {
 
 /// Reads a whole text.
 pub(crate) fn effects(text: &[u8]) -> Effects {
+    let draws = begins_with(text);
     if glance::is_harmless(text) {
-        return Effects::default();
+        return Effects { draws, ..Effects::default() };
     }
-    let effects = read(text);
+    let effects = Effects { draws, ..read(text) };
     if text.len() > MOST_KEPT {
         return effects.in_doubt();
     }
     let only_sets = effects.pins == Cause::SetConfig.into() && effects.changes.is_empty();
     if let Some(call) = only_sets.then(|| change::read_call(text)).flatten() {
-        return Effects { changes: vec![call], ..Effects::default() };
+        return Effects { changes: vec![call], draws, ..Effects::default() };
     }
     let effects = if change::calls_are_plain(text) { effects } else { effects.in_doubt() };
     let effects = Effects { releases: release::read(text), ..effects };
@@ -109,6 +112,12 @@ impl Effects {
         }
         self
     }
+}
+
+/// Whether it begins with WITH, behind which there may be an INSERT.
+fn begins_with(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    text.len() > 4 && text[..4].eq_ignore_ascii_case(b"with")
 }
 
 /// As far as it makes no difference where the text is cut.

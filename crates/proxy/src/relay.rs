@@ -19,7 +19,7 @@ use wire::owed::{Answer, Owed};
 use wire::stream::Stream;
 
 use crate::config::PoolMode;
-use crate::deadlines::Standing;
+use crate::deadlines::{Progress, Standing};
 use crate::effect::{self, Effects};
 use crate::remembered::Remembered;
 use crate::statements::Statements;
@@ -65,8 +65,7 @@ pub(crate) struct Session {
     statements: Statements,
     /// The values that the client knows, once it is in.
     known: Option<Reported>,
-    /// How many of its requests have been answered.
-    turns: u64,
+    progress: Progress,
     /// What an Execute of these portals changes.
     bound: HashMap<Box<[u8]>, Effects>,
     /// A frame that is too long to be seen at once. Few clients send one.
@@ -113,7 +112,7 @@ impl Session {
             remembered,
             statements,
             known: None,
-            turns: 0,
+            progress: Progress::default(),
             bound: HashMap::new(),
             long: None,
             listening: true,
@@ -168,7 +167,7 @@ impl Relay {
 
     /// What the session does at the moment.
     pub(crate) fn standing(&self) -> Standing {
-        Standing::of(&self.owed, self.session.turns)
+        Standing::of(&self.owed, self.session.progress)
     }
 
     /// Whether the client has been told that it is in.

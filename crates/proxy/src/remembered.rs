@@ -86,6 +86,11 @@ impl Remembered {
         !self.pinned.is_empty()
     }
 
+    /// Whether SQL may have prepared a statement of this name.
+    pub(crate) fn may_have_prepared(&self, name: &[u8]) -> bool {
+        self.pinned.may_have_prepared(name)
+    }
+
     /// Whether something was sent that asks what was drawn from a sequence.
     pub(crate) fn has_asked(&self) -> bool {
         self.pinned.counts().has(Cause::Currval)

@@ -1,6 +1,6 @@
 //! What cannot be taken along keeps its server with its client, until DISCARD ALL or the end.
 
-use pgusher_tests::request::{bind_named, execute_named, extended, parse_named, sync};
+use pgusher_tests::request::{bind_named, execute_named, extended, parse_named, query, sync};
 use pgusher_tests::{Message, Stage};
 
 use super::{Crowd, pool_of, run};
@@ -128,6 +128,48 @@ async fn what_was_prepared_keeps_its_server_again_when_it_is_run_again() {
         run(other, "SELECT 1").await;
     }
     assert_eq!(client.value(held).await, "1");
+}
+
+/// What was given up in between is there again.
+#[tokio::test]
+async fn what_is_run_again_keeps_its_server_again() {
+    let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
+    let held = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    let rows = "SELECT pg_advisory_lock(g) FROM generate_series(47, 49) g";
+    let portal = [parse_named("", rows), bind_named("", "", &[]), execute_named("", 1)].concat();
+    let unlock =
+        [parse_named("u", "SELECT pg_advisory_unlock_all()"), bind_named("u", "u", &[]), execute_named("u", 0)];
+    for (requests, answers) in [
+        (
+            [
+                query("PREPARE l AS SELECT pg_advisory_lock(47)"),
+                query("EXECUTE l; SELECT pg_advisory_unlock_all()"),
+                query("EXECUTE l"),
+                query("DEALLOCATE l"),
+            ]
+            .concat(),
+            4,
+        ),
+        (
+            [
+                query("BEGIN; DECLARE c CURSOR FOR SELECT pg_advisory_lock(47)"),
+                query("SELECT pg_advisory_unlock_all()"),
+                query("FETCH c; COMMIT"),
+            ]
+            .concat(),
+            3,
+        ),
+        ([query("BEGIN"), portal, unlock.concat(), execute_named("", 0), sync(), query("COMMIT")].concat(), 3),
+    ] {
+        let mut client = crowd.proxy.session(&stage.token("alice")).await;
+        for answer in client.answers(&requests, answers).await {
+            assert!(answer.iter().all(|message| message.tag != b'E'), "{answer:?}");
+        }
+        for other in &mut crowd.others {
+            run(other, "SELECT 1").await;
+        }
+        assert_eq!(client.value(held).await, "t");
+    }
 }
 
 #[tokio::test]

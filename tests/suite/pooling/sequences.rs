@@ -1,7 +1,7 @@
 //! What a session has of its sequences (`currval`, `lastval`) is its own, also among sessions of one identity, which else
 //! leave their servers to each other as they are.
 
-use pgusher_tests::request::{bind_named, execute_named, extended, parse_named, query, sync};
+use pgusher_tests::request::{bind, bind_named, execute_named, extended, parse, parse_named, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage};
 
 use super::{pool_of, run};
@@ -141,4 +141,47 @@ async fn what_was_prepared_on_another_server_draws_and_asks_for_its_own_session(
     run(&mut other, INSERT).await;
     let asked = one.answers(&run_of("ask"), 1).await.remove(0);
     assert_eq!(error(&asked).as_deref(), Some("55000"), "{asked:?}");
+}
+
+/// Whatever its command tag says, or though there is none.
+#[tokio::test]
+async fn what_was_drawn_unseen_is_told_to_nobody_else_and_is_ones_own() {
+    let (proxy, database) = numbers().await;
+    let returning = format!("{INSERT} RETURNING number");
+    let rows = "INSERT INTO numbers (by) VALUES ('x'), ('y') RETURNING number";
+    let suspended = [parse(rows), bind(), execute_named("", 1), sync()].concat();
+    for request in [
+        query(format!("WITH made AS ({returning}) SELECT number FROM made")),
+        [extended(format!("WITH made AS ({returning}) SELECT number FROM made")), sync()].concat(),
+        query("INSERT INTO numbers (by) VALUES ((1 / (random() * 0)::int)::text)"),
+        query(format!("EXPLAIN ANALYZE {INSERT}")),
+        suspended,
+    ] {
+        let (mut one, mut other) = (alice(&proxy, &database, &[]).await, alice(&proxy, &database, &[]).await);
+        run(&mut one, INSERT).await;
+        other.answers(&request, 1).await;
+        assert_eq!(error(&one.query("SELECT lastval()").await).as_deref(), Some("55000"), "{request:?}");
+        drop(one);
+        let mut another = alice(&proxy, &database, &[]).await;
+        run(&mut another, INSERT).await;
+        other.answers(&request, 1).await;
+        other.value("SELECT lastval()").await;
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_an_answer_is_not_told_anothers_number() {
+    let (proxy, database) = numbers().await;
+    let (mut one, mut other) = (alice(&proxy, &database, &[]).await, alice(&proxy, &database, &[]).await);
+    run(&mut other, INSERT).await;
+    let pipeline = [query("SELECT 1"), query("SELECT lastval()"), query("SELECT 2")].concat();
+    let answers = one.answers(&pipeline, 3).await;
+    let errors: Vec<_> = answers.iter().map(|answer| error(answer)).collect();
+    assert_eq!(errors, [None, Some("55000".to_owned()), None]);
+    drop(one);
+    let mut one = alice(&proxy, &database, &[]).await;
+    run(&mut other, INSERT).await;
+    let pipeline = [query(format!("{INSERT} RETURNING number")), query("SELECT lastval()")].concat();
+    let answers = one.answers(&pipeline, 2).await;
+    assert_eq!(Message::values(&answers[0]), Message::values(&answers[1]));
 }

@@ -208,6 +208,32 @@ async fn sql_deallocates_what_was_prepared_by_message() {
 }
 
 #[tokio::test]
+async fn what_sql_has_prepared_is_what_it_deallocates() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let mut client = proxy.session(&stage.token("alice")).await;
+    run(&mut client, "PREPARE p AS SELECT 'of sql'").await;
+    batch(&mut client, &[parse_named("p", "SELECT 'of the protocol'")]).await;
+    run(&mut client, "SELECT 1; DEALLOCATE p").await;
+    assert_eq!(client.query("EXECUTE p").await[0].sqlstate(), "26000");
+    assert_eq!(value_of(&mut client, "p").await, "of the protocol");
+    run(&mut client, "DEALLOCATE p").await;
+    assert_eq!(value_of(&mut client, "p").await, NO_SUCH_STATEMENT);
+}
+
+#[tokio::test]
+async fn a_text_that_may_mean_something_else_is_not_touched() {
+    let (stage, proxy) = (Stage::get(), pool_of(1).await);
+    let mut client = proxy.session(&stage.token("alice")).await;
+    let long = "n".repeat(70);
+    batch(&mut client, &[parse_named("s", "SELECT 1"), parse_named(&long, "SELECT 2")]).await;
+    let twice = client.query("DEALLOCATE s; DEALLOCATE s").await;
+    assert_eq!(Message::tags(&twice), "CEZ");
+    batch(&mut client, &[parse_named("s", "SELECT 1")]).await;
+    run(&mut client, "SET standard_conforming_strings = off").await;
+    assert_eq!(client.value(r"SELECT 'it\'s; deallocate s; --'").await, "it's; deallocate s; --");
+}
+
+#[tokio::test]
 async fn a_prepared_deallocate_is_about_what_has_the_name_when_it_is_executed() {
     let (stage, mut crowd) = (Stage::get(), Crowd::new().await);
     for moved in [false, true] {

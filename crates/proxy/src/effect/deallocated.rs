@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lexer::{Lexer, Span, Token};
+use super::lexer::{Lexer, MOST_NAME, Quote, Span, Token};
 
 /// How far a statement has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +15,19 @@ enum Read {
 }
 
 /// The places of the names, quotes included, and the names: of each statement that is `DEALLOCATE [PREPARE] name`. The text
-/// has its zero byte behind it. Of one that is read otherwise under some settings none is told.
+/// has its zero byte behind it. Of one that is read otherwise under some settings, or has a name that Postgres cuts, none is
+/// told.
 pub(crate) fn deallocated(text: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
     let (mut lexer, mut at, mut read, mut found) = (Lexer::default(), 0, Read::Nothing, Vec::new());
     let name = |place: Range<usize>| (place.clone(), text[place].to_ascii_lowercase());
+    let mut doubtful = false;
     while let Some(token) = lexer.next(text, &mut at).or_else(|| lexer.last()) {
+        doubtful |= match token {
+            Token::TextBegins(quote) => quote != Quote::Dollar && quote != Quote::Single,
+            Token::Text(span) => lexer.bytes(span, text).contains(&b'\\'),
+            Token::Word(Span::Part(from, to)) | Token::Name(Span::Part(from, to)) => to - from >= MOST_NAME,
+            _ => false,
+        };
         read = match (read, token) {
             (Read::Prepare(prepare), Token::Mark(b';')) => {
                 found.push(name(prepare));
@@ -47,7 +55,7 @@ pub(crate) fn deallocated(text: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
     if let Read::Prepare(prepare) = read {
         found.push(name(prepare));
     }
-    if lexer.is_unclear() { Vec::new() } else { found }
+    if doubtful || lexer.is_unclear() { Vec::new() } else { found }
 }
 
 fn is(span: Span, text: &[u8], word: &[u8]) -> bool {
@@ -69,6 +77,9 @@ mod tests {
             ("DEALLOCATE \"a\"\"b\"", &[]),
             ("SELECT (1; DEALLOCATE x", &["x"]),
             ("", &[]),
+            // Under standard_conforming_strings = off this is one string.
+            (r"SELECT 'it\'s; DEALLOCATE s; --'", &[]),
+            (&format!("DEALLOCATE s; DEALLOCATE \"{}\"", "n".repeat(64)), &[]),
         ] {
             let found = deallocated(format!("{text}\0").as_bytes());
             let places: Vec<_> = found.iter().map(|(place, _)| &text[place.clone()]).collect();

@@ -27,6 +27,8 @@ pub(crate) struct Reader {
     depth: u32,
     /// The tokens before this one, the last first, as far as they were words.
     before: [Word; 2],
+    /// What it calls is called when it is executed or fetched from, and as often.
+    later: bool,
     /// It makes something temporary, unless that turns out to last no longer than its transaction.
     temporary: bool,
     calls: Calls,
@@ -173,7 +175,10 @@ impl Reader {
         let before = self.before;
         self.before = [word, before[0]];
         match self.kind {
-            Kind::Empty => self.kind = Kind::of(word, self.level),
+            Kind::Empty => {
+                self.kind = Kind::of(word, self.level);
+                self.later = self.level == 0 && matches!(word, Word::Prepare | Word::Declare);
+            }
             Kind::Other if word == Word::Other && self.calls.is_empty() => return,
             Kind::Other | Kind::Explain | Kind::Executed if word == Word::Execute && self.level > 0 => {
                 self.kind = Kind::Execute;
@@ -250,6 +255,13 @@ impl Reader {
 
     /// A parenthesis opens, behind a function's name perhaps.
     fn open(&mut self, function: Word) {
+        let leaves = matches!(
+            function,
+            Word::AdvisoryLock | Word::Currval | Word::DblinkConnect | Word::Nextval | Word::SetConfig | Word::SetSeed
+        );
+        if self.later && leaves {
+            self.pin(Cause::Unclear);
+        }
         match function {
             Word::AdvisoryLock => self.pin(Cause::AdvisoryLock),
             Word::DblinkConnect => self.pin(Cause::Dblink),

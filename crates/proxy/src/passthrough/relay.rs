@@ -10,7 +10,7 @@ use wire::lane::{Lane, Verdict};
 use wire::owed::{Answer, Owed};
 use wire::stream::Stream;
 
-use crate::deadlines::Standing;
+use crate::deadlines::{Progress, Standing};
 use crate::relay::{Broken, End, Farewell, drain_down, drain_up, fill_down, fill_up, is_request};
 
 /// See the module.
@@ -21,8 +21,7 @@ pub(super) struct Relay {
     up: Lane,
     down: Lane,
     owed: Owed,
-    /// How many requests have been answered.
-    turns: u64,
+    progress: Progress,
     /// The client may say more: its socket has not ended, nor has it taken leave.
     listening: bool,
     /// It has taken leave. What comes behind that is not heard.
@@ -44,7 +43,7 @@ impl Relay {
             up: Lane::default(),
             down: Lane::default(),
             owed: Owed::default(),
-            turns: 0,
+            progress: Progress::default(),
             listening: true,
             terminated: false,
             up_closed: false,
@@ -73,7 +72,7 @@ impl Relay {
 
     /// What the session does at the moment.
     pub(super) fn standing(&self) -> Standing {
-        Standing::of(&self.owed, self.turns)
+        Standing::of(&self.owed, self.progress)
     }
 
     /// Parts the two.
@@ -135,11 +134,13 @@ impl Relay {
     }
 
     fn scan_down(&mut self) -> Result<(), Broken> {
-        let Self { down, owed, turns, error_told, .. } = self;
+        let Self { down, owed, progress, error_told, .. } = self;
         let status = |tag| usize::from(tag == backend::READY_FOR_QUERY);
         down.scan(status, |header, head| {
             owed.received(header.tag, head.first().copied());
-            *turns += u64::from(header.tag == backend::READY_FOR_QUERY);
+            if header.tag == backend::READY_FOR_QUERY {
+                progress.answered(owed.status());
+            }
             *error_told = header.tag == backend::ERROR_RESPONSE;
             Ok(Verdict::Forward)
         })

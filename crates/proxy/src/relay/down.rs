@@ -74,6 +74,8 @@ impl Judge for Down<'_> {
             backend::DATA_ROW => {}
             backend::COMMAND_COMPLETE if ours => self.link.upkeep.switches(head),
             backend::COMMAND_COMPLETE if answer == Answer::Forward => self.completed(head),
+            // It has run, and no tag tells what it was.
+            backend::PORTAL_SUSPENDED if self.link.foreign => self.link.draws_for(self.session.id),
             backend::PARSE_COMPLETE | backend::CLOSE_COMPLETE => self.session.statements.answered(),
             backend::READY_FOR_QUERY => return Ok(self.ready(answer, patch)),
             backend::PARAMETER_STATUS => return Ok(self.parameter(head)),
@@ -111,6 +113,7 @@ impl Down<'_> {
         let change = remembered.completed(command);
         upkeep.completed(command, change.as_ref(), init);
         match &change {
+            Some(Change::Deallocate(Some(name))) if remembered.may_have_prepared(name) => {}
             Some(Change::Deallocate(Some(name))) => statements.deallocated(name, &mut lease.prepared),
             Some(Change::Deallocate(None) | Change::DiscardAll) => statements.deallocated_all(&mut lease.prepared),
             // Of a text that was not understood.
@@ -127,7 +130,7 @@ impl Down<'_> {
     fn ready(&mut self, answer: Answer, patch: &mut Vec<u8>) -> Verdict {
         let Link { upkeep, init, lease, .. } = &mut *self.link;
         if answer == Answer::Forward {
-            self.session.turns += 1;
+            self.session.progress.answered(self.owed.status());
             self.session.remembered.ready(self.owed.status(), self.owed.turn().saturating_sub(1));
         }
         upkeep.ready(self.owed, init);
@@ -165,6 +168,10 @@ impl Down<'_> {
     fn error(&mut self, header: Header, head: &[u8], answer: Answer, patch: &mut Vec<u8>) -> Verdict {
         if self.owed.is_astray() {
             self.session.remembered.pin(Cause::Copy.into());
+        }
+        // A number that is drawn is not taken back.
+        if self.link.foreign && answer != Answer::Swallow {
+            self.link.draws_for(self.session.id);
         }
         let (dropped, failed) = (self.owed.dropped(), self.owed.has_failed());
         self.session.statements.dropped(dropped, failed, &mut self.link.lease.prepared);
@@ -204,7 +211,7 @@ fn comes_at_any_time(tag: Tag) -> bool {
 
 /// Whether a command with this tag may have drawn from a sequence, unless a function in it has.
 fn may_have_drawn(tag: &[u8]) -> bool {
-    let verbs: [&[u8]; 7] = [b"INSERT", b"COPY", b"MERGE", b"UPDATE", b"DELETE", b"CALL", b"DO"];
+    let verbs: [&[u8]; 8] = [b"INSERT", b"COPY", b"MERGE", b"UPDATE", b"DELETE", b"CALL", b"DO", b"EXPLAIN"];
     !tag.starts_with(b"SELECT") && verbs.iter().any(|verb| tag.starts_with(verb))
 }
 

@@ -151,7 +151,9 @@ impl Up<'_> {
         let deallocates = effects.changes.iter().any(|change| matches!(change, Change::Deallocate(Some(_))));
         self.sent(effects, turn);
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
-        match deallocates.then(|| self.session.statements.deallocate_within(head, &mut way)).flatten() {
+        let Session { statements, remembered, .. } = &mut *self.session;
+        let of_sql = |name: &[u8]| remembered.may_have_prepared(name);
+        match deallocates.then(|| statements.deallocate_within(head, of_sql, &mut way)).flatten() {
             Some(text) => {
                 message::query(patch, &text);
                 Verdict::Patch(Header::SIZE + head.len())
@@ -171,6 +173,7 @@ impl Up<'_> {
         }
         let effects = effects.map(|effects| self.session.prepared(effects));
         let sole = effects.as_ref().filter(|_| unnamed).and_then(|effects| sole_deallocation(query, effects));
+        let sole = sole.filter(|name| !self.session.remembered.may_have_prepared(name));
         let mut way = Way { server: &mut self.link.lease.prepared, owed: self.owed, patch };
         let ours = sole.and_then(|name| self.session.statements.deallocate(&name, &mut way));
         let parsed = self.session.statements.parse(header, head, effects, &mut way);
@@ -240,7 +243,12 @@ impl Up<'_> {
         if !self.session.bound.is_empty()
             && let Some(effects) = self.session.bound.remove(portal(head))
         {
-            if effects.pins.contains(Cause::Nextval) {
+            // What it calls it may call again, if it is not run to its end.
+            if !effects.pins.is_empty() {
+                let again = Effects { pins: effects.pins, ..Effects::default() };
+                self.session.bound.insert(portal(head).into(), again);
+            }
+            if effects.draws || effects.pins.contains(Cause::Nextval) {
                 self.link.draws_for(self.session.id);
             }
             self.doubt(&effects);
@@ -254,15 +262,23 @@ impl Link {
     /// Then it has to wait until that is gone, which in the middle of something it cannot.
     fn finds_foreign(&mut self, effects: Option<&Effects>, session: u64, owed: &Owed) -> bool {
         let does = |cause| effects.is_some_and(|effects| effects.pins.contains(cause));
-        let asks = does(Cause::Currval);
-        let waits = asks && owed.is_idle();
-        if waits {
+        if !does(Cause::Currval) {
+            if does(Cause::Nextval) || effects.is_some_and(|effects| effects.draws) {
+                self.draws_for(session);
+            }
+            return false;
+        }
+        // What is under way may have drawn, and its answer will tell.
+        if !owed.is_settled() && owed.settles_unaided() {
+            self.upkeep.doubt();
+            return true;
+        }
+        self.draws_for(session);
+        let idle = owed.is_idle();
+        if idle {
             self.upkeep.forget_sequences(&self.init);
         }
-        if asks || does(Cause::Nextval) {
-            self.draws_for(session);
-        }
-        waits
+        idle
     }
 
     /// What the server has of its sequences is this session's from now on.

@@ -10,6 +10,9 @@ use crate::effect::{Cause, Counts, Effects, Held, Pins};
 /// How many things with names are told apart. More pin until all of their kind is given up.
 const MOST_HELD: usize = 64;
 
+/// How many texts that give something up may wait for an answer. More give up nothing.
+const MOST_RELEASING: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct Pinned {
     pins: Pins,
@@ -44,6 +47,13 @@ impl Pinned {
     #[cfg(test)]
     pub(super) fn pins(&self) -> Pins {
         self.held.iter().fold(self.pins, |pins, held| pins.union(held.cause.into()))
+    }
+
+    /// How many names there are of what is given up.
+    #[cfg(test)]
+    pub(super) fn noted(&self) -> usize {
+        let releasing: usize = self.releasing.iter().map(|(_, released)| released.held.len()).sum();
+        releasing + self.released.held.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,8 +100,13 @@ impl Pinned {
             self.drawing = Some(turn);
         }
         // Most often there is nothing.
-        let held = effects.names.as_ref().map(|names| names.given_up.clone()).unwrap_or_default();
-        if !(effects.releases.is_empty() && held.is_empty()) {
+        if effects.releases.is_empty() && effects.names.is_none() {
+            return;
+        }
+        // What is not there is not given up: so no list is longer than that of what is.
+        let given_up = |held: &&Held| effects.names.as_ref().is_some_and(|names| names.given_up.contains(held));
+        let held: Vec<_> = self.held.iter().filter(given_up).cloned().collect();
+        if !(effects.releases.is_empty() && held.is_empty()) && self.releasing.len() < MOST_RELEASING {
             self.releasing.push((turn, Released { pins: effects.releases, held }));
         }
     }
@@ -134,6 +149,7 @@ impl Pinned {
             let over = *turn <= done;
             if over {
                 released.pins = released.pins.union(releases.pins);
+                releases.held.retain(|held| !released.held.contains(held));
                 released.held.append(&mut releases.held);
             }
             !over
@@ -167,6 +183,12 @@ impl Pinned {
         let Released { pins, held } = std::mem::take(&mut self.released);
         self.pins = self.pins.without(pins).union(self.lasting);
         self.held.retain(|own| !(pins.contains(own.cause) || held.contains(own)));
+    }
+
+    /// Whether SQL may have prepared a statement of this name.
+    pub(super) fn may_have_prepared(&self, name: &[u8]) -> bool {
+        let is_it = |held: &Held| held.cause == Cause::Prepare && *held.name == *name;
+        self.pins.contains(Cause::Prepare) || self.held.iter().any(is_it)
     }
 
     /// A tag tells what the text may not have.

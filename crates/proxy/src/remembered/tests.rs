@@ -267,6 +267,13 @@ fn what_has_a_name_is_given_up_by_it_once_that_is_committed() {
     ] {
         assert_eq!(!after(trace).pinned.is_empty(), pinned, "{trace:?}");
     }
+    // However much is given up that is not there, or without an end, little is noted of it.
+    let mut remembered = after(&[">LISTEN a", "<LISTEN", "I", "<BEGIN", "T"]);
+    let texts = [">UNLISTEN a; UNLISTEN b; UNLISTEN a", "<UNLISTEN", "<UNLISTEN", "<UNLISTEN", "T"].repeat(100);
+    play(&mut remembered, &texts);
+    play(&mut remembered, &[">UNLISTEN a"; 1000]);
+    assert_eq!(remembered.pinned.noted(), 1 + 64);
+
     let mut remembered = after(&[]);
     for number in 0..100 {
         play(&mut remembered, &[&format!(">LISTEN a{number}"), "<LISTEN", "I"]);

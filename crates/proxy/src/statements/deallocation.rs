@@ -29,19 +29,30 @@ impl Statements {
     }
 
     /// The same in the midst of a text with other statements: the text with the names that the server knows, if there are
-    /// any.
-    pub(crate) fn deallocate_within(&mut self, query: &[u8], way: &mut Way<'_>) -> Option<String> {
+    /// any. `of_sql` tells which names mean other statements.
+    pub(crate) fn deallocate_within(
+        &mut self,
+        query: &[u8],
+        of_sql: impl Fn(&[u8]) -> bool,
+        way: &mut Way<'_>,
+    ) -> Option<String> {
         let text = CStr::from_bytes_with_nul(query).ok()?.to_str().ok()?;
-        let (mut renamed, mut behind, mut found) = (String::new(), 0, false);
+        let (mut renamed, mut behind) = (String::new(), 0);
+        let mut found = Vec::new();
         for (place, name) in deallocated(query) {
+            // The second time it is not there any more.
+            if of_sql(&name) || found.contains(&name) {
+                continue;
+            }
             if let Some(ours) = self.name_to_deallocate(&name, way) {
                 renamed.push_str(&text[behind..place.start]);
                 renamed.push_str(&ours);
-                (behind, found) = (place.end, true);
+                behind = place.end;
+                found.push(name);
             }
         }
         renamed.push_str(&text[behind..]);
-        found.then_some(renamed)
+        (!found.is_empty()).then_some(renamed)
     }
 
     /// What the server calls it. Where it is not there another is made in its place: behind an error a Query would not be

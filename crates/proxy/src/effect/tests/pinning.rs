@@ -80,6 +80,10 @@ fn functions_that_leave_something_pin() {
         SELECT setval('s', 1)                                       => nextval
         SELECT currval('s'), lastval()                              => currval
         SELECT setseed(0.5)                                         => random seed
+        PREPARE l AS SELECT pg_advisory_lock(11)                    => prepare, advisory lock, unclear statement
+        DECLARE c CURSOR FOR SELECT nextval('s')                    => nextval, unclear statement
+        PREPARE p AS SELECT set_config('a.b', '1', false)           => prepare, set_config, unclear statement
+        DO $$DECLARE i int := 1; BEGIN PERFORM nextval('s'); END$$  => nextval
         SELECT dblink_connect('c', 'host=x')                        => dblink
         SELECT public.dblink_connect_u('c', 'host=x')               => dblink
         UPDATE pg_settings SET setting = 'x' WHERE name = 'y'       => setting
