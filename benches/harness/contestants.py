@@ -140,7 +140,9 @@ def start_pgusher(stack: ExitStack, setup: Setup) -> Contestant:
     port, server, demo = free_port(), setup.server(), setup.demo
     settings = {
         "listen.postgres.0": f"127.0.0.1:{port}",
-        "listen.http.0": f"127.0.0.1:{free_port()}",  # the demo's own has what its configuration says
+        # The demo's own has what its configuration says.
+        "listen.http.0": f"127.0.0.1:{free_port()}",
+        "listen.admin.0": f"127.0.0.1:{free_port()}",
         "upstream.host": server["PGHOST"],
         "upstream.sslmode": "disable",
         "pool.pool_mode": setup.pool_mode,
