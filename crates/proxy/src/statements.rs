@@ -40,9 +40,8 @@ pub(crate) use frames::{BadName, Way};
 pub(crate) use making::ResultChanged;
 
 use deallocation::EMPTY;
-use description::Listener;
 use frames::{about, c_string, key, rename};
-use making::{Doubt, Question};
+use making::{Doubt, Heard};
 use pending::Pending;
 use unnamed::Unnamed;
 
@@ -74,12 +73,12 @@ pub(crate) struct Statements {
     /// How many of those are of what the server makes for us.
     making: usize,
     /// The answer that is being heard to a question of ours.
-    heard: Option<(Question, Listener)>,
+    heard: Option<Box<Heard>>,
     /// A question goes behind the Parse that was judged last.
     asks: bool,
     doubt: Doubt,
     /// What the client gets in the place of the error that a server was made to raise, and in which turn.
-    refusal: Option<(u64, Vec<u8>)>,
+    refusal: Option<Box<(u64, Vec<u8>)>>,
     /// How many Syncs were sent: an error leaves undone what is in its own batch.
     batch: u64,
 }

@@ -32,6 +32,13 @@ pub(super) struct Question {
     doubts: u64,
 }
 
+/// A question to which the answer is coming.
+#[derive(Debug)]
+pub(super) struct Heard {
+    question: Question,
+    listener: Listener,
+}
+
 /// Who asks.
 #[derive(Debug)]
 enum Asker {
@@ -172,7 +179,7 @@ impl Statements {
     /// Has the server fail in the place of the client's request: it skips that, and what is behind it. The client is told
     /// why, if nothing before it fails.
     pub(super) fn refuse(&mut self, why: Vec<u8>, way: &mut Way<'_>) -> Verdict {
-        self.refusal.get_or_insert_with(|| (way.owed.next_turn(), why));
+        self.refusal.get_or_insert_with(|| Box::new((way.owed.next_turn(), why)));
         about(frontend::DESCRIBE, &self.registry.name(self.registry.next()), way.patch);
         way.owed.sent(frontend::DESCRIBE, Answer::Refuse);
         Verdict::Patch(0)
@@ -193,7 +200,7 @@ impl Statements {
     /// The server has raised an error in this turn, one that it was `made` to raise or another. What the client is told in
     /// the place of that.
     pub(crate) fn take_refusal(&mut self, turn: u64, made: bool) -> Option<Vec<u8>> {
-        let (_, refusal) = self.refusal.take_if(|(own, _)| *own <= turn)?;
+        let (_, refusal) = *self.refusal.take_if(|refusal| refusal.0 <= turn)?;
         Some(refusal).filter(|_| made)
     }
 
@@ -224,22 +231,23 @@ impl Statements {
 
     /// The server answers to a question of ours: a frame of a description, of which this is the beginning.
     pub(crate) fn hear(&mut self, header: Header, head: &[u8], server: &mut Prepared) -> Result<(), ResultChanged> {
-        if let Some((_, listener)) = &mut self.heard {
-            listener.begin(header, head);
+        if let Some(heard) = &mut self.heard {
+            heard.listener.begin(header, head);
         }
         self.heard_all(server)
     }
 
     /// More of that frame.
     pub(crate) fn hear_more(&mut self, body: &[u8], server: &mut Prepared) -> Result<(), ResultChanged> {
-        if let Some((_, listener)) = self.heard.as_mut().filter(|(_, listener)| listener.is_within()) {
-            listener.read(body);
+        if let Some(heard) = self.heard.as_mut().filter(|heard| heard.listener.is_within()) {
+            heard.listener.read(body);
         }
         self.heard_all(server)
     }
 
     fn heard_all(&mut self, server: &mut Prepared) -> Result<(), ResultChanged> {
-        let Some((question, listener)) = self.heard.take_if(|(_, listener)| listener.is_done()) else { return Ok(()) };
+        let Some(heard) = self.heard.take_if(|heard| heard.listener.is_done()) else { return Ok(()) };
+        let Heard { question, listener } = *heard;
         let (Question { statement, asker, doubts }, told) = (question, listener.finish());
         let number = statement.number;
         let agrees = *statement.description.get_or_init(|| told.clone()) == told;
@@ -266,12 +274,12 @@ impl Statements {
 
     /// The Parse was answered behind which this was asked.
     pub(super) fn listen(&mut self, question: Option<Question>) {
-        self.heard = question.map(|question| (question, Listener::default()));
+        self.heard = question.map(|question| Box::new(Heard { question, listener: Listener::default() }));
     }
 
     /// An error came in the place of an answer.
     pub(super) fn unanswered(&mut self, server: &mut Prepared) {
-        if let Some((question, _)) = self.heard.take() {
+        if let Some(Heard { question, .. }) = self.heard.take().map(|heard| *heard) {
             server.spoil(question.statement.number);
             self.unasked(&question);
         }
