@@ -86,16 +86,20 @@ pub(crate) fn effects(text: &[u8]) -> Effects {
     if text.len() > MOST_KEPT {
         return effects.in_doubt();
     }
+    let sets = effects.pins.contains(Cause::SetConfig);
     let only_sets = effects.pins == Cause::SetConfig.into() && effects.changes.is_empty();
     if let Some(call) = only_sets.then(|| change::read_call(text)).flatten() {
         return Effects { changes: vec![call], draws, ..Effects::default() };
     }
-    let effects = if change::calls_are_plain(text) { effects } else { effects.in_doubt() };
-    let effects = Effects { releases: release::read(text), ..effects };
-    match held::read(text) {
-        Some(names) if names == Names::default() => effects,
-        Some(names) => Effects { pins: effects.pins.without(held::named()), names: Some(Box::new(names)), ..effects },
-        None => effects,
+    let effects = if sets && !change::calls_are_plain(text) { effects.in_doubt() } else { effects };
+    let text = piece::pieces(text, MOST_KEPT);
+    let effects = Effects { releases: release::read(&text), ..effects };
+    // What may mean something else has no names.
+    match held::read(&text).filter(|_| !effects.pins.contains(Cause::Unclear)) {
+        Some(names) if names != Names::default() => {
+            Effects { pins: effects.pins.without(held::named()), names: Some(Box::new(names)), ..effects }
+        }
+        _ => effects,
     }
 }
 

@@ -20,7 +20,7 @@ mod ongoing;
 mod refusal;
 
 use ongoing::RESULT_CHANGED;
-pub(crate) use ongoing::{canceled, notice_of_waiting, result_changed, too_many_statements};
+pub(crate) use ongoing::{canceled, is_result_changed, notice_of_waiting, result_changed, too_many_statements};
 pub(crate) use refusal::Refusal;
 
 /// Why a connection ends.

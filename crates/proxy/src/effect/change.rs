@@ -14,7 +14,7 @@ pub(crate) fn is_of_claims(name: &[u8]) -> bool {
 
 /// Reads one such statement, or the beginning of one that is longer than what is kept of it.
 pub(super) fn read(text: &[u8], is_whole: bool) -> (Change, Pins) {
-    let pieces = pieces(text);
+    let pieces = pieces(text, MOST);
     let found = match pieces.split_first() {
         Some((first, rest)) if first.is("set") => set(rest),
         Some((first, rest)) if first.is("reset") => reset(rest),
@@ -35,7 +35,7 @@ pub(super) fn read(text: &[u8], is_whole: bool) -> (Change, Pins) {
 pub(super) fn read_call(text: &[u8]) -> Option<Change> {
     // A Query's has a zero byte behind it.
     let text = text.strip_suffix(b"\0").unwrap_or(text);
-    let pieces = pieces(text);
+    let pieces = pieces(text, MOST);
     let call = selected(&pieces)?;
     let [function, open, Piece::Text(name), comma, Piece::Text(_), second, local, close, end @ ..] = call else {
         return None;
@@ -51,7 +51,7 @@ pub(super) fn read_call(text: &[u8]) -> Option<Change> {
 
 /// Whether all that `set_config` is called for in a text are settings like others, which RESET ALL resets.
 pub(super) fn calls_are_plain(text: &[u8]) -> bool {
-    let pieces = pieces(text);
+    let pieces = pieces(text, MOST);
     let mut calls = (0..pieces.len()).filter(|at| pieces[*at].is("set_config")).peekable();
     // In a text that goes on, or within a string, there may be others.
     let seen = pieces.len() < MOST && calls.peek().is_some();

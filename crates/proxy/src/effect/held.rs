@@ -1,7 +1,7 @@
 //! What keeps a server and has a name, by which it can be given up again: a channel that is listened to, a cursor, a
 //! statement prepared by SQL.
 
-use super::lexer::{Lexer, MOST_NAME, Token};
+use super::piece::Piece;
 use super::{Cause, Pins};
 
 /// One such thing.
@@ -23,77 +23,7 @@ pub(super) fn named() -> Pins {
     [Cause::Listen, Cause::Hold, Cause::Prepare].into_iter().fold(Pins::NONE, |all, cause| all.union(cause.into()))
 }
 
-/// Reads a whole text. None where something may be made that has no name here: in a body, say.
-pub(super) fn read(text: &[u8]) -> Option<Names> {
-    let (mut lexer, mut at) = (Lexer::default(), 0);
-    let (mut names, mut statement) = (Names::default(), Statement::default());
-    while let Some(token) = lexer.next(text, &mut at).or_else(|| lexer.last()) {
-        let word = match token {
-            Token::Mark(b';') => {
-                names.add(std::mem::take(&mut statement))?;
-                continue;
-            }
-            Token::Word(span) => Piece::Word(lexer.bytes(span, text)),
-            Token::Name(span) => Piece::Name(lexer.bytes(span, text)),
-            Token::TextBegins(_) => Piece::Text,
-            Token::Text(_) | Token::TextEnds => continue,
-            Token::Numbered | Token::Mark(_) => Piece::Mark,
-        };
-        statement.add(word)?;
-    }
-    names.add(statement)?;
-    (!lexer.is_unclear()).then_some(names)
-}
-
-#[derive(Clone, Copy)]
-enum Piece<'a> {
-    Word(&'a [u8]),
-    Name(&'a [u8]),
-    Text,
-    Mark,
-}
-
-impl Piece<'_> {
-    fn is(self, word: &str) -> bool {
-        matches!(self, Self::Word(own) if own.eq_ignore_ascii_case(word.as_bytes()))
-    }
-
-    /// As Postgres has it. None: it is none, or so long that Postgres cuts it.
-    fn name(self) -> Option<Box<[u8]>> {
-        match self {
-            Self::Word(name) if name.len() < MOST_NAME => Some(name.to_ascii_lowercase().into()),
-            Self::Name(name) if name.len() < MOST_NAME => Some(name.into()),
-            _ => None,
-        }
-    }
-}
-
-/// A statement as far as it has come.
-#[derive(Default)]
-struct Statement {
-    verb: Verb,
-    name: Option<Box<[u8]>>,
-    /// The word before is WITH.
-    with: bool,
-    /// It is a cursor that outlives its transaction, or a statement that has a name.
-    holds: bool,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Verb {
-    #[default]
-    None,
-    Listen,
-    Unlisten,
-    Declare,
-    Close,
-    Prepare,
-    Deallocate,
-    /// One that does nothing of the kind.
-    Other,
-}
-
-/// What others begin with. What runs a body is not among them.
+/// What statements begin with that do nothing of the kind. What runs a body is not among them.
 const OTHERS: [&str; 23] = [
     "abort",
     "begin",
@@ -120,64 +50,47 @@ const OTHERS: [&str; 23] = [
     "values",
 ];
 
-impl Verb {
-    fn of(piece: Piece<'_>) -> Option<Self> {
-        let verbs = [
-            ("listen", Self::Listen),
-            ("unlisten", Self::Unlisten),
-            ("declare", Self::Declare),
-            ("close", Self::Close),
-            ("prepare", Self::Prepare),
-            ("deallocate", Self::Deallocate),
-        ];
-        let known = verbs.into_iter().find(|(word, _)| piece.is(word)).map(|(_, verb)| verb);
-        known.or_else(|| OTHERS.iter().any(|word| piece.is(word)).then_some(Self::Other))
+/// Reads all of a text. None where something may be made that has no name here: in a body, say.
+pub(super) fn read(text: &[Piece]) -> Option<Names> {
+    let mut names = Names::default();
+    for statement in text.split(|piece| piece.is_mark(b';')).filter(|statement| !statement.is_empty()) {
+        names.add(statement)?;
     }
-}
-
-impl Statement {
-    fn add(&mut self, piece: Piece<'_>) -> Option<()> {
-        match (self.verb, &self.name) {
-            (Verb::None, _) => self.verb = Verb::of(piece)?,
-            (Verb::Other, _) => {}
-            (Verb::Unlisten, None) if matches!(piece, Piece::Mark) => self.verb = Verb::Other,
-            (Verb::Close | Verb::Deallocate, None) if piece.is("all") => self.verb = Verb::Other,
-            (_, None) => self.name = Some(piece.name()?),
-            (Verb::Prepare, Some(name)) if **name == *b"transaction" && matches!(piece, Piece::Text) => {
-                self.verb = Verb::Other;
-            }
-            (Verb::Prepare, Some(_)) => self.holds = true,
-            (Verb::Deallocate, Some(name)) if **name == *b"prepare" && piece.is("all") => self.verb = Verb::Other,
-            (Verb::Deallocate, Some(name)) if **name == *b"prepare" => self.name = Some(piece.name()?),
-            (Verb::Declare, Some(_)) => self.holds |= self.with && piece.is("hold"),
-            (_, Some(_)) => return None,
-        }
-        self.with = piece.is("with");
-        Some(())
-    }
+    Some(names)
 }
 
 impl Names {
-    fn add(&mut self, statement: Statement) -> Option<()> {
-        let (made, cause) = match statement.verb {
-            Verb::None | Verb::Other => return Some(()),
-            Verb::Declare if !statement.holds => return Some(()),
-            Verb::Prepare if !statement.holds => return None,
-            Verb::Listen => (true, Cause::Listen),
-            Verb::Declare => (true, Cause::Hold),
-            Verb::Prepare => (true, Cause::Prepare),
-            Verb::Unlisten => (false, Cause::Listen),
-            Verb::Close => (false, Cause::Hold),
-            Verb::Deallocate => (false, Cause::Prepare),
-        };
-        let held = Held { cause, name: statement.name? };
-        if made {
-            // It is there again.
-            self.given_up.retain(|other| *other != held);
-            self.made.push(held);
-        } else {
-            self.given_up.push(held);
+    fn add(&mut self, statement: &[Piece]) -> Option<()> {
+        let (verb, rest) = statement.split_first()?;
+        match rest {
+            [name] if verb.is("listen") => self.make(Cause::Listen, name),
+            [all] if verb.is("unlisten") && all.is_mark(b'*') => Some(()),
+            [name] if verb.is("unlisten") => self.give_up(Cause::Listen, name),
+            [name, rest @ ..] if verb.is("declare") => {
+                let holds = rest.windows(2).any(|words| words[0].is("with") && words[1].is("hold"));
+                if holds { self.make(Cause::Hold, name) } else { Some(()) }
+            }
+            [all] if (verb.is("close") || verb.is("deallocate")) && all.is("all") => Some(()),
+            [prepare, all] if verb.is("deallocate") && prepare.is("prepare") && all.is("all") => Some(()),
+            [name] if verb.is("close") => self.give_up(Cause::Hold, name),
+            [transaction, Piece::Text(_)] if verb.is("prepare") && transaction.is("transaction") => Some(()),
+            [name, _, ..] if verb.is("prepare") => self.make(Cause::Prepare, name),
+            [prepare, name] if verb.is("deallocate") && prepare.is("prepare") => self.give_up(Cause::Prepare, name),
+            [name] if verb.is("deallocate") => self.give_up(Cause::Prepare, name),
+            _ => OTHERS.iter().any(|word| verb.is(word)).then_some(()),
         }
+    }
+
+    fn make(&mut self, cause: Cause, name: &Piece) -> Option<()> {
+        let held = Held { cause, name: name.name()?.into() };
+        // It is there again.
+        self.given_up.retain(|other| *other != held);
+        self.made.push(held);
+        Some(())
+    }
+
+    fn give_up(&mut self, cause: Cause, name: &Piece) -> Option<()> {
+        self.given_up.push(Held { cause, name: name.name()?.into() });
         Some(())
     }
 }
@@ -185,9 +98,10 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::piece::pieces;
 
     fn told(text: &str) -> Option<String> {
-        let Names { made, given_up } = read(text.as_bytes())?;
+        let Names { made, given_up } = read(&pieces(text.as_bytes(), usize::MAX))?;
         let tell = |sign: char, held: Held| format!("{sign}{}", String::from_utf8_lossy(&held.name));
         let made = made.into_iter().map(|held| tell('+', held));
         Some(made.chain(given_up.into_iter().map(|held| tell('-', held))).collect::<Vec<_>>().join(" "))

@@ -47,13 +47,8 @@ pub(super) fn selected(statement: &[Piece]) -> Option<&[Piece]> {
     }
 }
 
-/// The first of a text.
-pub(super) fn pieces(text: &[u8]) -> Vec<Piece> {
-    first_pieces(text, MOST)
-}
-
 /// The first of a text, and at most so many.
-pub(super) fn first_pieces(text: &[u8], most: usize) -> Vec<Piece> {
+pub(super) fn pieces(text: &[u8], most: usize) -> Vec<Piece> {
     let mut lexer = Lexer::default();
     let mut pieces = Vec::with_capacity(8);
     let mut at = 0;

@@ -1,19 +1,18 @@
 //! Statements that give up all of a kind that keeps a server with its client, as the pools of drivers send them between
 //! two users.
 
-use super::piece::{Piece, first_pieces, selected};
+use super::piece::{Piece, selected};
 use super::{Cause, Pins};
 
 /// As many tokens as such a text may have. Npgsql's and deadpool's have seven statements.
 const MOST: usize = 64;
 
 /// What a text gives up, if it succeeds. Of one with any other statement in it nobody knows: a ROLLBACK takes back much.
-pub(super) fn read(text: &[u8]) -> Pins {
-    let pieces = first_pieces(text, MOST);
-    if pieces.len() == MOST {
+pub(super) fn read(text: &[Piece]) -> Pins {
+    if text.len() >= MOST {
         return Pins::NONE;
     }
-    let statements = pieces.split(|piece| piece.is_mark(b';')).filter(|statement| !statement.is_empty());
+    let statements = text.split(|piece| piece.is_mark(b';')).filter(|statement| !statement.is_empty());
     statements.map(given_up).try_fold(Pins::NONE, |all, pins| pins.map(|pins| all.union(pins))).unwrap_or_default()
 }
 

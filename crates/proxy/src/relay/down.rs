@@ -8,6 +8,7 @@ use wire::owed::{Answer, Owed};
 
 use super::{Broken, End, Link, Reported, Session, update};
 use crate::effect::{Cause, Change};
+use crate::error::is_result_changed;
 use crate::remembered;
 use crate::statements::ResultChanged;
 
@@ -16,9 +17,6 @@ const ERROR: usize = 1024;
 
 /// How long a ParameterStatus may be.
 const PARAMETER: usize = 8 * 1024;
-
-/// The SQLSTATE of "cached plan must not change result type", and the routine that raises it, which no statement can name.
-const RESULT_CHANGED: [Option<&[u8]>; 2] = [Some(b"0A000"), Some(b"RevalidateCachedQuery")];
 
 /// The SQLSTATE of "prepared statement … does not exist".
 const NO_SUCH_STATEMENT: &[u8] = b"26000";
@@ -179,14 +177,13 @@ impl Down<'_> {
         let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
         let made =
             answer == Answer::Refuse && field(b'C') == Some(NO_SUCH_STATEMENT) && head.len() == header.body as usize;
-        let refusal = self.session.statements.take_refusal(self.owed.turn(), made);
+        if let Some(refusal) = self.session.statements.take_refusal(self.owed.turn(), made) {
+            patch.extend(refusal);
+            return Verdict::Patch(header.frame_size() as usize);
+        }
         match (answer, field(b'C')) {
-            (Answer::Refuse, _) if refusal.is_some() => {
-                patch.extend(refusal.unwrap_or_default());
-                return Verdict::Patch(header.frame_size() as usize);
-            }
             (Answer::Forward | Answer::Refuse, code) => {
-                if [code, field(b'R')] == RESULT_CHANGED {
+                if is_result_changed(code, field(b'R')) {
                     self.session.statements.outdated();
                 }
                 return Verdict::Forward;

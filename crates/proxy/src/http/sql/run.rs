@@ -18,16 +18,13 @@ use super::error::SqlError;
 use super::exchange::{Exchange, Outcome};
 use super::question::Question;
 use crate::admission::Seat;
-use crate::error::Error;
+use crate::error::{Error, is_result_changed};
 use crate::http::Service;
 use crate::http::answer::Failure;
 use crate::http::asking::LINES;
 use crate::passthrough;
 use crate::proxy::Proxy;
 use crate::session::{self, Entrant, Guest};
-
-/// The SQLSTATE and the function of Postgres that refuses a statement whose result has changed since it was prepared.
-const RESULT_CHANGED: (&str, &str) = ("0A000", "RevalidateCachedQuery");
 
 /// Has it done. A statement whose result has changed since a server prepared it is refused there before anything is done;
 /// who asked did not prepare it, and so it is asked again, which prepares it anew.
@@ -77,7 +74,8 @@ fn document(out: Vec<u8>, place: Seat) -> Body {
 /// Whether Postgres says so of what it was asked to run, and not of what that has run in turn: a procedure may have
 /// committed before.
 fn is_outdated(error: &SqlError) -> bool {
-    error.context.is_none() && (&*error.code, error.routine.as_deref()) == (RESULT_CHANGED.0, Some(RESULT_CHANGED.1))
+    let routine = error.routine.as_deref().map(str::as_bytes);
+    error.context.is_none() && is_result_changed(Some(error.code.as_bytes()), routine)
 }
 
 /// A seat for the session, as every client has one.
