@@ -97,6 +97,35 @@ async fn pgjdbc_works() {
     works(&["java", "-cp", "/usr/share/java/postgresql.jar", "Jdbc.java"], "pgjdbc").await;
 }
 
+/// Runs a script of somebody who shares one server with bob, and whose statement is not there any more when its table has
+/// been altered.
+async fn recovers(command: &[&str], driver: &str) {
+    let stage = Stage::get();
+    let (database, _) = stage.demo_database().await;
+    let proxy = Proxy::builder(stage).set("pool.default_pool_size", 1).start().await;
+    let mut script = script(command);
+    script.env("TOKEN", stage.token("alice").to_string()).env("OTHER", stage.token("bob").to_string());
+    script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string());
+    script.env("PGUSER", "authenticated").env("PGDATABASE", &database);
+    script.env("OWNER_URL", owner_url(stage.postgres_port(), &database));
+    succeeds(&mut script, driver).await;
+}
+
+#[tokio::test]
+async fn asyncpg_prepares_anew_if_a_table_is_altered() {
+    recovers(&[".venv/bin/python", "altered_asyncpg.py"], "asyncpg").await;
+}
+
+#[tokio::test]
+async fn postgres_js_prepares_anew_if_a_table_is_altered() {
+    recovers(&["node", "altered_postgres_js.mjs"], "postgres.js").await;
+}
+
+#[tokio::test]
+async fn pgjdbc_prepares_anew_if_a_table_is_altered() {
+    recovers(&["java", "-cp", "/usr/share/java/postgresql.jar", "Altered.java"], "pgjdbc").await;
+}
+
 #[tokio::test]
 async fn tokio_postgres_works() {
     let stage = Stage::get();

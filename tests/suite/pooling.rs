@@ -13,6 +13,7 @@ mod sequences;
 mod settings;
 mod statements;
 mod timeouts;
+mod widened;
 
 /// A proxy with so many servers for each role.
 async fn pool_of(size: usize) -> Proxy {

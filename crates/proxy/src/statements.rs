@@ -32,17 +32,20 @@ mod description;
 mod frames;
 mod making;
 mod pending;
+mod refusal;
 mod unnamed;
 
 pub(crate) use deallocation::sole_deallocation;
 pub(crate) use description::Description;
 pub(crate) use frames::{BadName, Way};
 pub(crate) use making::ResultChanged;
+pub(crate) use refusal::Raised;
 
 use deallocation::EMPTY;
 use frames::{about, c_string, key, rename};
-use making::{Doubt, Heard};
+use making::{Doubt, Ensured, Heard, Request};
 use pending::Pending;
+use refusal::Refusal;
 use unnamed::Unnamed;
 
 /// The longest statement that clients find on a server where another has left it.
@@ -77,8 +80,7 @@ pub(crate) struct Statements {
     /// A question goes behind the Parse that was judged last.
     asks: bool,
     doubt: Doubt,
-    /// What the client gets in the place of the error that a server was made to raise, and in which turn.
-    refusal: Option<Box<(u64, Vec<u8>)>>,
+    refusal: Option<Box<Refusal>>,
     /// How many Syncs were sent: an error leaves undone what is in its own batch.
     batch: u64,
 }
@@ -257,10 +259,19 @@ impl Statements {
         }
         // Parameters that are too many or too few are refused before a result that has changed.
         let is_refused = self.is_miscounted(&statement, parameters);
-        if let Some(verdict) = (!is_refused).then(|| self.ensure(&statement, false, way)).flatten() {
-            return Ok((verdict, Effects::default()));
+        let is_whole = head.len() == header.body as usize;
+        let request = Request::Bind(if is_whole { parameters } else { &[] });
+        match if is_refused { Ensured::Goes } else { self.ensure(&statement, request, way) } {
+            Ensured::Goes => Ok((rename(header, before, name, &statement.name, way.patch), effects)),
+            Ensured::GoesWith(formats) => {
+                let body = header.body as usize - parameters.len() + formats.len();
+                let header = Header { tag: header.tag, body: u32::try_from(body).map_err(|_| BadName)? };
+                rename(header, before, name, &statement.name, way.patch);
+                way.patch.extend(formats);
+                Ok((Verdict::Patch(Header::SIZE + head.len()), effects))
+            }
+            Ensured::Stays(verdict) => Ok((verdict, Effects::default())),
         }
-        Ok((rename(header, before, name, &statement.name, way.patch), effects))
     }
 
     /// A Describe, which is about a statement or a portal.
@@ -271,10 +282,10 @@ impl Statements {
             return Ok(self.ensure_unnamed(way));
         }
         let Some(statement) = self.named.get(key(name)).cloned() else { return Ok(Verdict::Forward) };
-        if let Some(verdict) = self.ensure(&statement, true, way) {
-            return Ok(verdict);
+        match self.ensure(&statement, Request::Describe, way) {
+            Ensured::Stays(verdict) => Ok(verdict),
+            _ => Ok(rename(header, b"S", name, &statement.name, way.patch)),
         }
-        Ok(rename(header, b"S", name, &statement.name, way.patch))
     }
 
     /// A Close, of a statement or a portal.

@@ -12,10 +12,10 @@ use super::statements::{batch, call, value_of};
 use super::{Crowd, pool_of, run};
 
 /// What Postgres says of a plan with another result than before.
-const RESULT_CHANGED: &str = "0A000";
+pub(super) const RESULT_CHANGED: &str = "0A000";
 
 /// A table with one row, and the superuser who alters it.
-async fn table(stage: &Stage) -> (String, Client) {
+pub(super) async fn table(stage: &Stage) -> (String, Client) {
     let (name, superuser) = (format!("altered_{}", random_hex(4)), stage.superuser().await);
     let create =
         format!("CREATE TABLE {name} (n int); INSERT INTO {name} VALUES (1); GRANT ALL ON {name} TO authenticated");
@@ -23,12 +23,12 @@ async fn table(stage: &Stage) -> (String, Client) {
     (name, superuser)
 }
 
-async fn alter(superuser: &Client, sql: &str) {
+pub(super) async fn alter(superuser: &Client, sql: &str) {
     superuser.batch_execute(sql).await.expect("the superuser may");
 }
 
 /// Has the one server of a proxy forget whatever was prepared on it.
-async fn change_hands(bob: &mut Raw) {
+pub(super) async fn change_hands(bob: &mut Raw) {
     assert_eq!(bob.value("SELECT auth.user_id()").await, "bob");
 }
 

@@ -10,16 +10,13 @@ use super::{Broken, End, Link, Reported, Session, update};
 use crate::effect::{Cause, Change};
 use crate::error::is_result_changed;
 use crate::remembered;
-use crate::statements::ResultChanged;
+use crate::statements::{Raised, ResultChanged};
 
 /// How much of an error is looked at.
 const ERROR: usize = 1024;
 
 /// How long a ParameterStatus may be.
 const PARAMETER: usize = 8 * 1024;
-
-/// The SQLSTATE of "prepared statement … does not exist".
-const NO_SUCH_STATEMENT: &[u8] = b"26000";
 
 /// What the SQLSTATE begins with when a server is told to go (57P01 to 57P05).
 const GOING: &[u8] = b"57P";
@@ -75,6 +72,11 @@ impl Judge for Down<'_> {
             // It has run, and no tag tells what it was.
             backend::PORTAL_SUSPENDED if self.link.foreign => self.link.draws_for(self.session.id),
             backend::PARSE_COMPLETE | backend::CLOSE_COMPLETE => self.session.statements.answered(),
+            // What runs now would be the statement as it has become.
+            backend::BIND_COMPLETE if self.session.statements.must_not_bind() => {
+                self.end = Some(End::ResultChanged);
+                return Ok(Verdict::Swallow);
+            }
             backend::READY_FOR_QUERY => return Ok(self.ready(answer, patch)),
             backend::PARAMETER_STATUS => return Ok(self.parameter(head)),
             // What the session before listened to.
@@ -90,7 +92,7 @@ impl Judge for Down<'_> {
 
     fn more(&mut self, body: &[u8]) {
         let Session { statements, .. } = &mut *self.session;
-        if statements.hear_more(body, &mut self.link.lease.prepared) == Err(ResultChanged) {
+        if statements.hear_more(body, self.owed.turn(), &mut self.link.lease.prepared) == Err(ResultChanged) {
             self.end = Some(End::ResultChanged);
         }
     }
@@ -158,7 +160,7 @@ impl Down<'_> {
     /// A server describes a statement, to us perhaps.
     fn described(&mut self, header: Header, head: &[u8]) {
         let Session { statements, .. } = &mut *self.session;
-        if statements.hear(header, head, &mut self.link.lease.prepared) == Err(ResultChanged) {
+        if statements.hear(header, head, self.owed.turn(), &mut self.link.lease.prepared) == Err(ResultChanged) {
             self.end = Some(End::ResultChanged);
         }
     }
@@ -175,9 +177,9 @@ impl Down<'_> {
         self.session.statements.dropped(dropped, failed, &mut self.link.lease.prepared);
         self.session.remembered.failed(self.owed.turn());
         let field = |name: u8| head.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[name]));
-        let made =
-            answer == Answer::Refuse && field(b'C') == Some(NO_SUCH_STATEMENT) && head.len() == header.body as usize;
-        if let Some(refusal) = self.session.statements.take_refusal(self.owed.turn(), made) {
+        let is_whole = head.len() == header.body as usize;
+        let raised = Raised::by(answer, field(b'C'), field(b'R')).filter(|_| is_whole);
+        if let Some(refusal) = self.session.statements.take_refusal(self.owed.turn(), raised) {
             patch.extend(refusal);
             return Verdict::Patch(header.frame_size() as usize);
         }

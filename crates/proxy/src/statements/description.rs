@@ -17,8 +17,8 @@ use crate::digest::{Digest, digest};
 pub(crate) struct Description {
     /// The types of its parameters, as both a ParameterDescription and a Parse have them.
     pub(crate) parameters: Box<[u8]>,
-    /// The names and types of its columns, if it returns rows.
-    columns: Option<Digest>,
+    /// The number of its columns, and their names and types, if it returns rows.
+    columns: Option<(u16, Digest)>,
 }
 
 impl Description {
@@ -29,6 +29,16 @@ impl Description {
             rest.get(2 * formats..)?.first_chunk::<2>()
         });
         count.is_none_or(|count| self.parameters.starts_with(count))
+    }
+
+    /// How many columns it has.
+    pub(super) fn columns(&self) -> u16 {
+        self.columns.map_or(0, |(count, _)| count)
+    }
+
+    /// Whether a Bind fails that says a format for each column that was known.
+    pub(super) fn refuses_formats_of(&self, known: &Self) -> bool {
+        self.columns.is_some() && self.columns() != known.columns()
     }
 
     /// The message that tells the types of the parameters.
@@ -77,8 +87,8 @@ impl Listener {
     }
 
     pub(super) fn finish(self) -> Description {
-        let has_rows = self.tag == Some(backend::ROW_DESCRIPTION);
-        let columns = has_rows.then(|| digest(columns(&self.columns).flatten()));
+        let count = self.columns.first_chunk().filter(|_| self.tag == Some(backend::ROW_DESCRIPTION));
+        let columns = count.map(|count| (u16::from_be_bytes(*count), digest(columns(&self.columns).flatten())));
         Description { parameters: self.parameters.into(), columns }
     }
 }
@@ -99,7 +109,7 @@ fn columns(rows: &[u8]) -> impl Iterator<Item = [&[u8]; 2]> {
 impl Description {
     /// A statement without parameters and with one column of this name, or none.
     pub(crate) fn of(column: Option<&str>) -> Self {
-        Self { parameters: [0, 0].into(), columns: column.map(|name| digest([name.as_bytes()])) }
+        Self { parameters: [0, 0].into(), columns: column.map(|name| (1, digest([name.as_bytes()]))) }
     }
 }
 

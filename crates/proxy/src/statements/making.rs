@@ -2,10 +2,10 @@
 //!
 //! A statement that is made again may turn out to have another result than the client knows, because something was
 //! altered. Most often nothing was, and the client's own requests go in the same flight: if the answer is then another
-//! than it should be, the session ends before the client sees any of it. That somebody comes upon such a statement raises
-//! a doubt about all others: each is then asked for first, and the client's requests wait for the answer, until a server
-//! has agreed. So what was altered costs one session or a few, and the others get Postgres's own refusal, and nothing of
-//! theirs is run.
+//! than it should be, the server refuses the client's Bind where it can be made to (`refusal`), and otherwise the session
+//! ends before the client sees any of it. That somebody comes upon such a statement raises a doubt about all others: each
+//! is then asked for first, and the client's requests wait for the answer, until a server has agreed. So what was altered
+//! costs a session or a few at most, and the others get Postgres's own refusal, and nothing of theirs is run.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use wire::owed::Answer;
 use super::description::{Description, Listener};
 use super::frames::{about, length};
 use super::pending::Pending;
+use super::refusal::with_formats;
 use super::{LONGEST_SHARED, Statements, Way};
 use crate::effect::is_planned;
 use crate::error::result_changed;
@@ -30,6 +31,8 @@ pub(super) struct Question {
     asker: Asker,
     /// How many doubts there were when it was sent.
     doubts: u64,
+    /// The batch in which it was sent.
+    batch: u64,
 }
 
 /// A question to which the answer is coming.
@@ -46,6 +49,8 @@ enum Asker {
     Client(Box<[u8]>),
     /// We make it again, and the client's requests for it are on their way.
     Maker,
+    /// The same, and the first of them is a Bind that fails if there are more columns than we know of, or fewer.
+    Binder,
     /// We make it again, and the client's requests wait.
     Doubter,
 }
@@ -61,24 +66,40 @@ pub(super) enum Doubt {
     Confirmed(u64),
 }
 
+/// The client's request for which a statement has to be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Request<'a> {
+    Describe,
+    /// With what it has behind its names, as far as it is here whole.
+    Bind(&'a [u8]),
+}
+
+/// What becomes of that request.
+#[derive(Debug)]
+pub(super) enum Ensured {
+    /// It goes on, with the name that the statement has on the server.
+    Goes,
+    /// The same, with this behind its names.
+    GoesWith(Vec<u8>),
+    /// It does not go on for this statement, and this becomes of it.
+    Stays(Verdict),
+}
+
 /// The answer to a question was another than it should be, and the client's requests are on their way.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ResultChanged;
 
 impl Statements {
-    /// Has the server make a statement that it lacks, before the client's frame that is about it. Returns what becomes of
-    /// that, where it is not to be sent for this statement.
-    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, describes: bool, way: &mut Way<'_>) -> Option<Verdict> {
+    /// Has the server make a statement that it lacks, before the client's request.
+    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, request: Request<'_>, way: &mut Way<'_>) -> Ensured {
         let number = statement.number;
         if self.doubt == Doubt::Confirmed(number) {
             self.doubt = Doubt::None;
-            // Postgres describes the parameters before it refuses.
-            let parameters = statement.description.get().filter(|_| describes).map(Description::parameter_description);
-            return Some(self.refuse([parameters.unwrap_or_default(), result_changed()].concat(), way));
+            return Ensured::Stays(self.refuse_changed(statement, request, way));
         }
         let there = way.server.uses(number);
         let is_right = there && !way.server.is_spoiled(number) && !self.is_uncertain(number);
-        let kept = statement.kept.get().filter(|_| !is_right)?;
+        let Some(kept) = statement.kept.get().filter(|_| !is_right) else { return Ensured::Goes };
         if there {
             self.close_on_server(number, way);
         }
@@ -86,15 +107,33 @@ impl Statements {
         if kept.content.len() <= LONGEST_SHARED {
             way.server.keep(number, statement.clone());
         }
-        let asker = if statement.is_in_doubt(&self.registry) { Asker::Doubter } else { Asker::Maker };
-        let question = statement.description.get().map(|_| self.question(statement, asker));
-        let waits = matches!(&question, Some(Question { asker: Asker::Doubter, .. }));
-        self.make(statement, kept, question, way);
-        waits.then(|| {
+        let Some(known) = statement.description.get() else {
+            self.make(statement, kept, None, way);
+            return Ensured::Goes;
+        };
+        let (asker, becomes) = match request {
+            Request::Bind(behind_names) if !statement.is_in_doubt(&self.registry) => {
+                match with_formats(behind_names, known.columns()) {
+                    Some(behind_names) => (Asker::Binder, Ensured::GoesWith(behind_names)),
+                    None => (Asker::Maker, Ensured::Goes),
+                }
+            }
+            // What is described to the client has to be what it knows, or the refusal.
+            Request::Bind(_) | Request::Describe => (Asker::Doubter, Ensured::Stays(Verdict::Hold)),
+        };
+        self.make(statement, kept, Some(self.question(statement, asker)), way);
+        if let Ensured::Stays(_) = becomes {
             message::flush(way.patch);
             self.doubt = Doubt::Open;
-            Verdict::Hold
-        })
+        }
+        becomes
+    }
+
+    fn refuse_changed(&mut self, statement: &Statement, request: Request<'_>, way: &mut Way<'_>) -> Verdict {
+        let known = statement.description.get().filter(|_| matches!(request, Request::Describe));
+        // Postgres describes the parameters before it refuses.
+        let parameters = known.map(Description::parameter_description).unwrap_or_default();
+        self.refuse([parameters, result_changed()].concat(), way)
     }
 
     pub(super) fn ensure_unnamed(&mut self, way: &mut Way<'_>) -> Verdict {
@@ -176,15 +215,6 @@ impl Statements {
         self.pending.push_back(Pending::Closed(number));
     }
 
-    /// Has the server fail in the place of the client's request: it skips that, and what is behind it. The client is told
-    /// why, if nothing before it fails.
-    pub(super) fn refuse(&mut self, why: Vec<u8>, way: &mut Way<'_>) -> Verdict {
-        self.refusal.get_or_insert_with(|| Box::new((way.owed.next_turn(), why)));
-        about(frontend::DESCRIBE, &self.registry.name(self.registry.next()), way.patch);
-        way.owed.sent(frontend::DESCRIBE, Answer::Refuse);
-        Verdict::Patch(0)
-    }
-
     /// Whether a Bind is not to be refused for what its statement turned out to be, because the server refuses it for
     /// what it has behind the names: another number of parameters.
     pub(super) fn is_miscounted(&mut self, statement: &Statement, behind_names: &[u8]) -> bool {
@@ -197,18 +227,6 @@ impl Statements {
         is_miscounted
     }
 
-    /// The server has raised an error in this turn, one that it was `made` to raise or another. What the client is told in
-    /// the place of that.
-    pub(crate) fn take_refusal(&mut self, turn: u64, made: bool) -> Option<Vec<u8>> {
-        let (_, refusal) = *self.refusal.take_if(|refusal| refusal.0 <= turn)?;
-        Some(refusal).filter(|_| made)
-    }
-
-    /// Whether the server was made to raise an error that it has not raised yet.
-    pub(crate) fn is_refusing(&self) -> bool {
-        self.refusal.is_some()
-    }
-
     /// The client prepares a statement under this name: what is to be asked behind its Parse.
     pub(super) fn question_of_client(&self, name: &[u8], statement: &Arc<Statement>) -> Option<Question> {
         let kept = statement.kept.get()?;
@@ -216,7 +234,7 @@ impl Statements {
     }
 
     fn question(&self, statement: &Arc<Statement>, asker: Asker) -> Question {
-        Question { statement: statement.clone(), asker, doubts: self.registry.doubts() }
+        Question { statement: statement.clone(), asker, doubts: self.registry.doubts(), batch: self.batch }
     }
 
     /// Whether the client's requests wait for an answer.
@@ -224,33 +242,46 @@ impl Statements {
         self.doubt == Doubt::Open
     }
 
+    /// Whether the answer is coming to a question about this statement that went in an earlier batch.
+    pub(super) fn hears_of(&self, number: u64) -> bool {
+        let heard = self.heard.as_ref().map(|heard| &heard.question);
+        heard.is_some_and(|question| question.statement.number == number && question.batch < self.batch)
+    }
+
     /// Whether the description that comes next is for us.
     pub(crate) fn is_listening(&self) -> bool {
         self.heard.is_some()
     }
 
-    /// The server answers to a question of ours: a frame of a description, of which this is the beginning.
-    pub(crate) fn hear(&mut self, header: Header, head: &[u8], server: &mut Prepared) -> Result<(), ResultChanged> {
+    /// The server answers in this turn to a question of ours: a frame of a description, of which this is the beginning.
+    pub(crate) fn hear(
+        &mut self,
+        header: Header,
+        head: &[u8],
+        turn: u64,
+        server: &mut Prepared,
+    ) -> Result<(), ResultChanged> {
         if let Some(heard) = &mut self.heard {
             heard.listener.begin(header, head);
         }
-        self.heard_all(server)
+        self.heard_all(turn, server)
     }
 
     /// More of that frame.
-    pub(crate) fn hear_more(&mut self, body: &[u8], server: &mut Prepared) -> Result<(), ResultChanged> {
+    pub(crate) fn hear_more(&mut self, body: &[u8], turn: u64, server: &mut Prepared) -> Result<(), ResultChanged> {
         if let Some(heard) = self.heard.as_mut().filter(|heard| heard.listener.is_within()) {
             heard.listener.read(body);
         }
-        self.heard_all(server)
+        self.heard_all(turn, server)
     }
 
-    fn heard_all(&mut self, server: &mut Prepared) -> Result<(), ResultChanged> {
+    fn heard_all(&mut self, turn: u64, server: &mut Prepared) -> Result<(), ResultChanged> {
         let Some(heard) = self.heard.take_if(|heard| heard.listener.is_done()) else { return Ok(()) };
         let Heard { question, listener } = *heard;
-        let (Question { statement, asker, doubts }, told) = (question, listener.finish());
+        let (Question { statement, asker, doubts, .. }, told) = (question, listener.finish());
         let number = statement.number;
-        let agrees = *statement.description.get_or_init(|| told.clone()) == told;
+        let known = statement.description.get_or_init(|| told.clone());
+        let (agrees, refuses) = (*known == told, told.refuses_formats_of(known));
         if agrees {
             statement.agreed(doubts);
         } else {
@@ -265,9 +296,10 @@ impl Statements {
                     *held = new;
                 }
             }
-            Asker::Maker if !agrees => return Err(ResultChanged),
+            Asker::Binder if refuses && !self.is_refusing() => self.expect(turn, result_changed()),
+            Asker::Maker | Asker::Binder if !agrees => return Err(ResultChanged),
             Asker::Doubter => self.doubt = if agrees { Doubt::None } else { Doubt::Confirmed(number) },
-            Asker::Client(_) | Asker::Maker => {}
+            Asker::Client(_) | Asker::Maker | Asker::Binder => {}
         }
         Ok(())
     }

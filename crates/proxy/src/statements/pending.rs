@@ -104,10 +104,11 @@ impl Statements {
         self.making > 0 && self.pending.iter().any(made)
     }
 
-    /// Whether this one may not be made after all, because of an error in an earlier batch.
+    /// Whether this one may not be made after all, or not as it should be, because of what comes in an earlier batch.
     pub(super) fn is_uncertain(&self, wanted: u64) -> bool {
         let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch < self.batch);
         let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch == self.batch);
-        self.making > 0 && self.pending.iter().any(earlier) && !self.pending.iter().any(now)
+        let may_fail = self.hears_of(wanted) || self.making > 0 && self.pending.iter().any(earlier);
+        may_fail && !self.pending.iter().any(now)
     }
 }

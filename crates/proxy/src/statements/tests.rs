@@ -2,6 +2,8 @@
 
 use upstream::Prepared;
 
+use wire::frame::backend;
+
 use super::frames::length;
 use super::*;
 
@@ -88,4 +90,25 @@ fn what_is_too_long_to_share_is_not_kept_for_the_next_client() {
         next.knows("s", &long, Effects::default());
         assert_eq!(bind(&mut next, &mut server)[0], b'P');
     }
+}
+
+#[test]
+fn what_is_just_being_described_is_made_once_more_for_a_later_batch() {
+    let (registry, mut server) = (Arc::new(Registry::default()), Prepared::new(10));
+    let mut client = client(&registry, 7);
+    client.named[&b"s"[..]].description.set(Description::of(None)).unwrap();
+    assert_eq!(bind(&mut client, &mut server)[0], b'P');
+    client.answered();
+    assert_eq!(bind(&mut client, &mut server)[0], b'B', "who fails in this batch is behind what failed first");
+    client.synced();
+    assert_eq!(bind(&mut client, &mut server)[0], b'C', "its answer may be another than it should be");
+    let parameters = Header { tag: backend::PARAMETER_DESCRIPTION, body: 2 };
+    client.hear(parameters, &[0, 0], 0, &mut server).unwrap();
+    client.hear(Header { tag: backend::NO_DATA, body: 0 }, &[], 0, &mut server).unwrap();
+    client.answered();
+    client.answered();
+    client.hear(parameters, &[0, 0], 1, &mut server).unwrap();
+    client.hear(Header { tag: backend::NO_DATA, body: 0 }, &[], 1, &mut server).unwrap();
+    client.synced();
+    assert_eq!(bind(&mut client, &mut server)[0], b'B');
 }
