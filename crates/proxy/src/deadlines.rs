@@ -130,7 +130,7 @@ impl Deadlines {
             }
         }
         match self.ends.get_mut().asked.take_if(|_| standing.is_between()) {
-            Some(error) => Poll::Ready(error),
+            Some(error) => Poll::Ready(*error),
             None => Poll::Pending,
         }
     }
@@ -148,7 +148,7 @@ struct Ends {
     between: Ending,
     anywhere: Ending,
     /// Why the session is to end when its transaction has.
-    asked: Option<Error>,
+    asked: Option<Box<Error>>,
 }
 
 impl Future for Ends {
@@ -158,7 +158,7 @@ impl Future for Ends {
         if self.asked.is_none()
             && let Poll::Ready(error) = self.between.as_mut().poll(cx)
         {
-            self.asked = Some(error);
+            self.asked = Some(Box::new(error));
         }
         self.anywhere.as_mut().poll(cx)
     }

@@ -6,7 +6,7 @@
 //!
 //! [`pump`] moves the bytes, [`up`] decides about each of the client's frames and [`down`] about each of the server's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
@@ -66,8 +66,8 @@ pub(crate) struct Session {
     /// The values that the client knows, once it is in.
     known: Option<Reported>,
     progress: Progress,
-    /// What an Execute of these portals changes.
-    bound: HashMap<Box<[u8]>, Effects>,
+    /// What an Execute of these portals changes. A tree, which takes no room as long as there is none.
+    bound: BTreeMap<Box<[u8]>, Effects>,
     /// A frame that is too long to be seen at once. Few clients send one.
     long: Option<Box<up::Long>>,
     /// The client may say more: its socket has not ended, nor has it taken leave.
@@ -113,7 +113,7 @@ impl Session {
             statements,
             known: None,
             progress: Progress::default(),
-            bound: HashMap::new(),
+            bound: BTreeMap::new(),
             long: None,
             listening: true,
             terminated: false,

@@ -16,18 +16,25 @@ const MOST_RELEASING: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Pinned {
     pins: Pins,
-    /// What has a name, besides those.
-    held: Vec<Held>,
     /// Those of the startup packet, to which every reset goes back.
     lasting: Pins,
-    /// What was sent and gives up some of them, in which turn.
+    /// How often there was each reason in this session, for the log.
+    counts: Counts,
+    /// Few sessions have any of it.
+    more: Option<Box<More>>,
+}
+
+/// What is told by name, and what is on its way.
+#[derive(Debug, Default)]
+struct More {
+    /// What has a name, besides those that have none.
+    held: Vec<Held>,
+    /// What was sent and gives up some of all these, in which turn.
     releasing: Vec<(u64, Released)>,
     /// What is given up if the transaction commits that is open.
     released: Released,
     /// The last turn that was sent and draws from a sequence, until it is known whether a transaction is open behind it.
     drawing: Option<u64>,
-    /// How often there was each reason in this session, for the log.
-    counts: Counts,
 }
 
 #[derive(Debug, Default)]
@@ -46,18 +53,24 @@ impl Pinned {
 
     #[cfg(test)]
     pub(super) fn pins(&self) -> Pins {
-        self.held.iter().fold(self.pins, |pins, held| pins.union(held.cause.into()))
+        self.held().iter().fold(self.pins, |pins, held| pins.union(held.cause.into()))
     }
 
     /// How many names there are of what is given up.
     #[cfg(test)]
     pub(super) fn noted(&self) -> usize {
-        let releasing: usize = self.releasing.iter().map(|(_, released)| released.held.len()).sum();
-        releasing + self.released.held.len()
+        self.more.as_ref().map_or(0, |more| {
+            let releasing: usize = more.releasing.iter().map(|(_, released)| released.held.len()).sum();
+            releasing + more.released.held.len()
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pins.is_empty() && self.held.is_empty()
+        self.pins.is_empty() && self.held().is_empty()
+    }
+
+    fn held(&self) -> &[Held] {
+        self.more.as_ref().map_or(&[], |more| &more.held)
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -97,53 +110,128 @@ impl Pinned {
     /// What is to come of it when it is answered.
     fn follow(&mut self, effects: &Effects, turn: u64) {
         if effects.pins.contains(Cause::Nextval) {
-            self.drawing = Some(turn);
+            self.more.get_or_insert_default().drawing = Some(turn);
         }
         // Most often there is nothing.
-        if effects.releases.is_empty() && effects.names.is_none() {
-            return;
-        }
-        // What is not there is not given up: so no list is longer than that of what is.
-        let given_up = |held: &&Held| effects.names.as_ref().is_some_and(|names| names.given_up.contains(held));
-        let held: Vec<_> = self.held.iter().filter(given_up).cloned().collect();
-        if !(effects.releases.is_empty() && held.is_empty()) && self.releasing.len() < MOST_RELEASING {
-            self.releasing.push((turn, Released { pins: effects.releases, held }));
+        if !(effects.releases.is_empty() && effects.names.is_none()) {
+            self.more.get_or_insert_default().release(effects, turn);
         }
     }
 
     /// For what has been counted.
     fn pin_again(&mut self, pins: Pins) {
         self.pins = self.pins.union(pins);
-        self.keep(pins, None);
+        if let Some(more) = &mut self.more {
+            more.keep(pins, None);
+        }
     }
 
     fn hold(&mut self, held: &Held) {
-        self.keep(held.cause.into(), Some(held));
-        if self.held.contains(held) {
-            return;
-        }
-        if self.held.len() < MOST_HELD {
-            self.held.push(held.clone());
-        } else {
+        if !self.more.get_or_insert_default().hold(held) {
             self.pins.add(held.cause);
-        }
-    }
-
-    /// What gives up the same was sent before.
-    fn keep(&mut self, pins: Pins, held: Option<&Held>) {
-        for released in self.releasing.iter_mut().map(|(_, released)| released).chain([&mut self.released]) {
-            released.pins = released.pins.without(pins);
-            released.held.retain(|other| Some(other) != held);
         }
     }
 
     /// Whether nothing waits for an answer.
     pub(super) fn is_settled(&self) -> bool {
-        self.releasing.is_empty() && self.drawing.is_none()
+        self.more.as_ref().is_none_or(|more| more.releasing.is_empty() && more.drawing.is_none())
     }
 
     /// The server has done with this turn.
     pub(super) fn done(&mut self, done: u64, status: TxStatus) {
+        let Some(more) = &mut self.more else { return };
+        if more.done(done) && status == TxStatus::Idle {
+            self.pin(Cause::Nextval.into());
+        }
+    }
+
+    /// A request of this turn failed, and with it what is behind it in the same turn.
+    pub(super) fn failed(&mut self, failed: u64) {
+        if let Some(more) = &mut self.more {
+            more.releasing.retain(|(turn, _)| *turn > failed);
+        }
+        self.rolled_back();
+    }
+
+    /// A text may have taken back what it has given up: what is behind it in the same turn is not told from what is before.
+    pub(super) fn taken_back(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.releasing.clear();
+        }
+        self.rolled_back();
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.released = Released::default();
+        }
+    }
+
+    pub(super) fn committed(&mut self) {
+        let Some(more) = &mut self.more else { return };
+        let Released { pins, held } = std::mem::take(&mut more.released);
+        self.pins = self.pins.without(pins).union(self.lasting);
+        more.held.retain(|own| !(pins.contains(own.cause) || held.contains(own)));
+        self.more.take_if(|more| more.is_empty());
+    }
+
+    /// Whether SQL may have prepared a statement of this name.
+    pub(super) fn may_have_prepared(&self, name: &[u8]) -> bool {
+        let is_it = |held: &Held| held.cause == Cause::Prepare && *held.name == *name;
+        self.pins.contains(Cause::Prepare) || self.held().iter().any(is_it)
+    }
+
+    /// A tag tells what the text may not have.
+    pub(super) fn unseen(&mut self, cause: Cause) {
+        if self.pins.contains(cause) {
+            self.pin_again(cause.into());
+        } else if !self.held().iter().any(|held| held.cause == cause) {
+            self.pin(cause.into());
+        }
+    }
+}
+
+impl More {
+    fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.releasing.is_empty() && self.released.is_empty() && self.drawing.is_none()
+    }
+
+    /// All that is being given up.
+    fn given_up(&mut self) -> impl Iterator<Item = &mut Released> {
+        self.releasing.iter_mut().map(|(_, released)| released).chain([&mut self.released])
+    }
+
+    /// Something with a name is there. Returns whether there was room for it.
+    fn hold(&mut self, held: &Held) -> bool {
+        self.keep(held.cause.into(), Some(held));
+        let is_new = !self.held.contains(held);
+        let has_room = !is_new || self.held.len() < MOST_HELD;
+        if is_new && has_room {
+            self.held.push(held.clone());
+        }
+        has_room
+    }
+
+    /// What gives up the same was sent before.
+    fn keep(&mut self, pins: Pins, held: Option<&Held>) {
+        for released in self.given_up() {
+            released.pins = released.pins.without(pins);
+            released.held.retain(|other| Some(other) != held);
+        }
+    }
+
+    /// A text that gives this up was sent in this turn.
+    fn release(&mut self, effects: &Effects, turn: u64) {
+        // What is not there is not given up: so no list is longer than that of what is.
+        let given_up = |held: &&Held| effects.names.as_ref().is_some_and(|names| names.given_up.contains(held));
+        let released = Released { pins: effects.releases, held: self.held.iter().filter(given_up).cloned().collect() };
+        if !released.is_empty() && self.releasing.len() < MOST_RELEASING {
+            self.releasing.push((turn, released));
+        }
+    }
+
+    /// The server has done with this turn. Returns whether something of it, or sent since, draws from a sequence.
+    fn done(&mut self, done: u64) -> bool {
         let Self { releasing, released, .. } = self;
         releasing.retain_mut(|(turn, releases)| {
             let over = *turn <= done;
@@ -154,50 +242,15 @@ impl Pinned {
             }
             !over
         });
-        if self.drawing.is_some() && status == TxStatus::Idle {
-            self.pin(Cause::Nextval.into());
-        }
-        self.drawing = self.drawing.filter(|last| *last > done);
+        let draws = self.drawing.is_some();
+        self.drawing.take_if(|last| *last <= done);
+        draws
     }
+}
 
-    /// A request of this turn failed, and with it what is behind it in the same turn.
-    pub(super) fn failed(&mut self, failed: u64) {
-        self.releasing.retain(|(turn, _)| *turn > failed);
-        self.rolled_back();
-    }
-
-    /// A text may have taken back what it has given up: what is behind it in the same turn is not told from what is before.
-    pub(super) fn taken_back(&mut self) {
-        self.releasing.clear();
-        self.rolled_back();
-    }
-
-    pub(super) fn rolled_back(&mut self) {
-        self.released = Released::default();
-    }
-
-    pub(super) fn committed(&mut self) {
-        if self.released.pins.is_empty() && self.released.held.is_empty() {
-            return;
-        }
-        let Released { pins, held } = std::mem::take(&mut self.released);
-        self.pins = self.pins.without(pins).union(self.lasting);
-        self.held.retain(|own| !(pins.contains(own.cause) || held.contains(own)));
-    }
-
-    /// Whether SQL may have prepared a statement of this name.
-    pub(super) fn may_have_prepared(&self, name: &[u8]) -> bool {
-        let is_it = |held: &Held| held.cause == Cause::Prepare && *held.name == *name;
-        self.pins.contains(Cause::Prepare) || self.held.iter().any(is_it)
-    }
-
-    /// A tag tells what the text may not have.
-    pub(super) fn unseen(&mut self, cause: Cause) {
-        if self.pins.contains(cause) {
-            self.pin_again(cause.into());
-        } else if !self.held.iter().any(|held| held.cause == cause) {
-            self.pin(cause.into());
-        }
+impl Released {
+    fn is_empty(&self) -> bool {
+        self.pins.is_empty() && self.held.is_empty()
     }
 }
 
