@@ -28,6 +28,7 @@ use crate::deadlines::Deadlines;
 use crate::error::Error;
 use crate::proxy::Proxy;
 use crate::relay::End;
+use crate::session::{Arrived, Connection};
 
 mod relay;
 
@@ -163,17 +164,11 @@ fn refused(error: upstream::Error) -> Error {
 }
 
 /// Tells a client that it is in, and serves it to the end.
-pub(crate) async fn serve(
-    client: Stream,
-    (seat, admitted): (Seat, Admitted),
-    request: &Request,
-    proxy: &Proxy,
-    peer: &str,
-    id: u64,
-) {
-    let visit = Visit::new(client, admitted, request, proxy);
+pub(crate) async fn serve(arrived: Arrived<Admitted>, Connection { proxy, request, peer, id }: &Connection) {
+    let Arrived { client, seat, who } = arrived;
+    let visit = Visit::new(client, who, request, proxy);
     info!(id, peer, user = request.role, database = request.database, passthrough = true, "login");
-    Box::pin(visit.greeted().run(proxy, id)).await;
+    Box::pin(visit.greeted().run(proxy, *id)).await;
     drop(seat);
 }
 

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use upstream::{Lease, Limit, Want};
 use wire::stream::Stream;
 
-use crate::admission::{LoginPermit, Seat};
+use crate::admission::Seat;
 use crate::authenticate::Request;
 use crate::cancel::Registration;
 use crate::config::PoolMode;
@@ -31,37 +31,22 @@ use crate::tenancy::Tenancy;
 
 mod entrance;
 
-pub(crate) use entrance::Entrant;
+pub(crate) use entrance::{Arrived, Connection, Entrant, enter};
 
-use entrance::{enter, refuse};
+use entrance::Entered;
 
-/// Serves one connection to its end. `judge` hears who gets in, and why somebody does not, before they do; it may turn away
-/// who would.
-pub(crate) async fn serve(
-    socket: Stream,
-    proxy: Arc<Proxy>,
-    login: LoginPermit,
-    id: u64,
-    judge: impl FnOnce(Result<&Entrant, &Error>) -> Result<(), Error>,
-) {
-    let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
-    // The login's future is large, and most of a connection's life it is over.
-    let (client, seat, request, entrant) = match Box::pin(enter(socket, &proxy, id, &peer, judge)).await {
-        Ok(Some(entered)) => entered,
-        Ok(None) => return,
-        Err((client, error)) => return Box::pin(refuse(client, &error, &proxy, id, &peer)).await,
-    };
-    drop(login);
-    let identity = match entrant {
-        Entrant::Identity(identity) => identity,
-        Entrant::Direct(admitted) => {
-            // Boxed, or every other connection would keep room for it.
-            return Box::pin(passthrough::serve(client, (seat, admitted), &request, &proxy, &peer, id)).await;
+/// Serves one connection to its end, by somebody who is [entering](enter) by it.
+pub(crate) fn serve(entering: impl Future<Output = Option<Entered>> + Send) -> impl Future<Output = ()> + Send {
+    // What it takes to come in is large, and most of a connection's life that is over. Boxed here, because what an
+    // `async fn` is called with it keeps to its end.
+    let entering = Box::pin(entering);
+    async move {
+        match entering.await {
+            Some(Entered::Identity(connection, arrived)) => connection.visit(*arrived).run(&connection).await,
+            Some(Entered::Direct(connection, arrived)) => Box::pin(passthrough::serve(*arrived, &connection)).await,
+            None => {}
         }
-    };
-    debug!(id, peer, provider = identity.provider(), subject = identity.subject(), "authenticated");
-    let visit = Box::new(Visit::new(client, seat, &request, (identity, id), &proxy, Arrival::Login));
-    visit.run(&request, &peer, id).await;
+    }
 }
 
 /// Somebody whose identity is known before the session begins, and who does not ask what its settings are.
@@ -78,7 +63,14 @@ pub(crate) async fn host(client: Stream, guest: Guest, proxy: Arc<Proxy>, id: u6
     let Guest { seat, request, identity, statements } = guest;
     let mut visit = Box::new(Visit::new(client, seat, &request, (identity, id), &proxy, Arrival::Guest(&statements)));
     let error = visit.serve(id).await;
-    visit.end(&error, true, id).await
+    visit.end(error, true, id).await
+}
+
+impl Connection {
+    /// The session of somebody who has come in by this connection.
+    fn visit(&self, Arrived { client, seat, who }: Arrived<Identity>) -> Box<Visit<'_>> {
+        Box::new(Visit::new(client, seat, &self.request, (who, self.id), &self.proxy, Arrival::Login))
+    }
 }
 
 /// How a client has come.
@@ -133,17 +125,15 @@ impl<'a> Visit<'a> {
     }
 
     /// Lets the client in, serves it, and says what end it was.
-    async fn run(mut self: Box<Self>, request: &Request, peer: &str, id: u64) {
-        let entered = Box::pin(self.enter(request)).await;
-        let in_order = entered.is_ok();
-        if in_order {
-            self.log_login(request, peer, id);
+    async fn run(mut self: Box<Self>, connection: &Connection) {
+        let id = connection.id;
+        if let Some(error) = Box::pin(self.enter(&connection.request)).await.err() {
+            Box::pin(self.end(error, false, id)).await;
+            return;
         }
-        let error = match entered {
-            Ok(()) => self.serve(id).await,
-            Err(error) => error,
-        };
-        Box::pin(self.end(&error, in_order, id)).await;
+        self.log_login(connection);
+        let error = self.serve(id).await;
+        Box::pin(self.end(error, true, id)).await;
     }
 
     /// Finds out what to tell the client of its session, and tells it that it is in. In session mode it has its server
@@ -173,22 +163,15 @@ impl<'a> Visit<'a> {
     /// Transaction by transaction, until the end.
     async fn serve(&mut self, id: u64) -> Error {
         loop {
-            let end = match poll_fn(|cx| self.poll_transactions(cx)).await {
-                Ok(Ok(want)) => match Box::pin(self.wait_and_attach(want)).await {
-                    Ok(()) => continue,
-                    Err(error) => return error,
-                },
-                Ok(Err(end)) => end,
+            let want = match poll_fn(|cx| self.poll_transactions(cx)).await {
+                Ok(Ok(want)) => want,
+                Ok(Err(end)) => return over(end, id),
                 Err(error) => return error,
             };
-            match &end {
-                End::ServerLost(cause) => {
-                    warn!(id, cause = cause.as_ref().map(ToString::to_string), "server connection lost");
-                }
-                End::IdentityLost(reason) => warn!(id, reason, "the session could not be set up on its server"),
-                _ => {}
+            // Outside of the match, which would keep room for all that is told there.
+            if let Err(error) = Box::pin(self.wait_and_attach(want)).await {
+                return error;
             }
-            return end.into();
         }
     }
 
@@ -310,7 +293,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Parts client and server, and tells the client why, unless it has left.
-    async fn end(self: Box<Self>, error: &Error, was_in: bool, id: u64) -> Seat {
+    async fn end(self: Box<Self>, error: Error, was_in: bool, id: u64) -> Seat {
         let Self { proxy, arrival, relay, registration, seat, .. } = *self;
         let pins = relay.session().remembered.counts().to_string();
         let runs_on = relay.is_busy() && !matches!(error, Error::Left | Error::ServerClosed | Error::ServerLost);
@@ -338,7 +321,7 @@ impl<'a> Visit<'a> {
         seat
     }
 
-    fn log_login(&self, request: &Request, peer: &str, id: u64) {
+    fn log_login(&self, Connection { request, peer, id, .. }: &Connection) {
         let identity = self.tenancy.identity();
         info!(
             id,
@@ -350,6 +333,16 @@ impl<'a> Visit<'a> {
             "login"
         );
     }
+}
+
+/// Why a session is over that has come to this end.
+fn over(end: End, id: u64) -> Error {
+    match &end {
+        End::ServerLost(cause) => warn!(id, cause = cause.as_ref().map(ToString::to_string), "server connection lost"),
+        End::IdentityLost(reason) => warn!(id, reason, "the session could not be set up on its server"),
+        _ => {}
+    }
+    end.into()
 }
 
 /// No server became free in time, because of the limit that kept this waiting.

@@ -61,12 +61,15 @@ impl Workers {
     /// Serves a connection of a Postgres client.
     pub(crate) fn serve(&self, socket: Accepted, proxy: &Arc<Proxy>, permit: LoginPermit) {
         let (proxy, id) = (proxy.clone(), proxy.next_connection());
-        self.spawn(async move {
+        self.spawn(session::serve(async move {
             match socket.into_stream() {
-                Ok(stream) => session::serve(stream, proxy, permit, id, |_| Ok(())).await,
-                Err(error) => debug!(id, %error, "connection lost before it was served"),
+                Ok(stream) => session::enter(stream, proxy, permit, id, |_| Ok(())).await,
+                Err(error) => {
+                    debug!(id, %error, "connection lost before it was served");
+                    None
+                }
             }
-        });
+        }));
     }
 
     /// Does something on the worker that does the fewest things.

@@ -107,7 +107,7 @@ async fn serve(service: Arc<Service>, upgrade: OnUpgrade, caller: Caller, login:
         let service = service.clone();
         let judge =
             move |entered: Result<&Entrant, &Error>| service.rates.judge(caller.address.ip(), entered, Instant::now());
-        session::serve(near, proxy.clone(), login, id, judge)
+        session::serve(session::enter(near, proxy.clone(), login, id, judge))
     };
     service.sessions.spawn(session);
     let too_late = async {

@@ -1,12 +1,14 @@
 //! From a socket to somebody who may come in, or who is told why not.
 
+use std::sync::Arc;
+
 use identity::Identity;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 use wire::startup::CancelRequest;
 use wire::stream::Stream;
 
-use crate::admission::Seat;
+use crate::admission::{LoginPermit, Seat};
 use crate::authenticate::{Request, ask_for_token, authenticate, requested};
 use crate::cancel::Found;
 use crate::client;
@@ -23,8 +25,59 @@ pub(crate) enum Entrant {
     Direct(Admitted),
 }
 
-/// From a socket to somebody who may come in; none, if nobody wants to.
-pub(super) async fn enter(
+/// A connection by which somebody has come in.
+pub(crate) struct Connection {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) request: Request,
+    pub(crate) peer: String,
+    pub(crate) id: u64,
+}
+
+/// Somebody who has come in, as whom they have.
+pub(crate) struct Arrived<W> {
+    pub(crate) client: Stream,
+    pub(crate) seat: Seat,
+    pub(crate) who: W,
+}
+
+/// Somebody who has come in by a connection.
+pub(crate) enum Entered {
+    /// By a token, or as the anonymous role.
+    Identity(Box<Connection>, Box<Arrived<Identity>>),
+    /// By a password of the role's own.
+    Direct(Box<Connection>, Box<Arrived<Admitted>>),
+}
+
+/// From a socket to somebody who has come in; none, if nobody wants to, or has been told why not. `judge` hears who gets
+/// in, and why somebody does not, before they do; it may turn away who would.
+pub(crate) async fn enter(
+    socket: Stream,
+    proxy: Arc<Proxy>,
+    login: LoginPermit,
+    id: u64,
+    judge: impl FnOnce(Result<&Entrant, &Error>) -> Result<(), Error>,
+) -> Option<Entered> {
+    let peer = socket.peer_addr().map_or_else(|| "local".to_owned(), |peer| peer.to_string());
+    let (client, seat, request, entrant) = match admit(socket, &proxy, id, &peer, judge).await {
+        Ok(admitted) => admitted?,
+        Err((client, error)) => {
+            refuse(client, &error, &proxy, id, &peer).await;
+            return None;
+        }
+    };
+    drop(login);
+    let connection = Box::new(Connection { proxy, request, peer, id });
+    Some(match entrant {
+        Entrant::Identity(identity) => {
+            let (provider, subject) = (identity.provider(), identity.subject());
+            debug!(id, peer = connection.peer, provider, subject, "authenticated");
+            Entered::Identity(connection, Box::new(Arrived { client, seat, who: identity }))
+        }
+        Entrant::Direct(who) => Entered::Direct(connection, Box::new(Arrived { client, seat, who })),
+    })
+}
+
+async fn admit(
     socket: Stream,
     proxy: &Proxy,
     id: u64,
@@ -93,7 +146,7 @@ async fn cancel(client: Stream, request: &CancelRequest, proxy: &Proxy, id: u64)
 }
 
 /// Tells somebody that they do not get in, if they can be told.
-pub(super) async fn refuse(client: Option<Stream>, error: &Error, proxy: &Proxy, id: u64, peer: &str) {
+async fn refuse(client: Option<Stream>, error: &Error, proxy: &Proxy, id: u64, peer: &str) {
     // A string, because the log escapes those: a reason may quote the client, who may send line breaks.
     let reason = error.to_string();
     match error {
