@@ -24,6 +24,12 @@ async fn what_a_session_has_made_is_there_in_its_next_transaction() {
         ("SELECT pg_advisory_lock(42)", advisory, "1", "advisory lock"),
         ("SELECT pg_try_advisory_lock_shared(4, 2)", advisory, "1", "advisory lock"),
         ("SELECT set_config('work_mem', '3MB', 1 = 2)", "SHOW work_mem", "3MB", "set_config"),
+        (
+            "SELECT ts_stat('SELECT to_tsvector(set_con' || 'fig(''work_mem'', ''3MB'', false))')",
+            "SHOW work_mem",
+            "3MB",
+            "unclear statement",
+        ),
         ("SELECT nextval('numbers') * 0", "SELECT currval('numbers') > 0", "t", "nextval"),
         ("SELECT setseed(0.5)", "SELECT 1", "1", "random seed"),
         ("SET seed = 0.5", "SELECT 1", "1", "random seed"),

@@ -268,6 +268,8 @@ impl Reader {
             Word::Currval => self.pin(Cause::Currval),
             Word::Nextval => self.pin(Cause::Nextval),
             Word::SetSeed => self.pin(Cause::Seed),
+            // A string, and whatever it is put together from.
+            Word::RunText => self.pin(Cause::Unclear),
             Word::SetConfig if !self.calls.begin(self.depth) => self.pin(Cause::SetConfig),
             Word::SetConfig => {}
             _ => self.calls.token(self.depth, false),

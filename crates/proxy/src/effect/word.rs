@@ -61,12 +61,14 @@ pub(super) enum Word {
     Nextval,
     PgSettings,
     PgTemp,
+    /// What runs a text that it is given.
+    RunText,
     SetConfig,
     SetSeed,
 }
 
 /// Sorted by the first letter.
-const WORDS: [(&str, Word); 59] = [
+const WORDS: [(&str, Word); 64] = [
     ("alter", Word::Alter),
     ("as", Word::As),
     ("begin", Word::Begin),
@@ -110,6 +112,9 @@ const WORDS: [(&str, Word); 59] = [
     ("plpgsql", Word::PlPgSql),
     ("prepare", Word::Prepare),
     ("procedure", Word::Procedure),
+    ("query_to_xml", Word::RunText),
+    ("query_to_xml_and_xmlschema", Word::RunText),
+    ("query_to_xmlschema", Word::RunText),
     ("replace", Word::Replace),
     ("reset", Word::Reset),
     ("revoke", Word::Revoke),
@@ -123,6 +128,8 @@ const WORDS: [(&str, Word); 59] = [
     ("then", Word::Then),
     ("transaction", Word::Transaction),
     ("true", Word::True),
+    ("ts_rewrite", Word::RunText),
+    ("ts_stat", Word::RunText),
     ("unlisten", Word::Unlisten),
     ("update", Word::Update),
     ("with", Word::With),

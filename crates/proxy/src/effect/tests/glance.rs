@@ -4,7 +4,7 @@ use super::super::glance::is_harmless;
 use super::super::{Effects, Reader};
 
 /// What texts are made of here: every word that means something, and what may stand around it.
-const PIECES: [&str; 75] = [
+const PIECES: [&str; 77] = [
     "set",
     "SET_CONFIG",
     "set_config(",
@@ -73,6 +73,8 @@ const PIECES: [&str; 75] = [
     "setseed(",
     "dblink_connect(",
     "dblink_connect_u(",
+    "query_to_xml(",
+    "ts_stat(",
     "pg_advisory_lock(",
     "pg_try_advisory_lock_shared(",
     "true",

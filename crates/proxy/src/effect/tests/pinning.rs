@@ -86,6 +86,9 @@ fn functions_that_leave_something_pin() {
         DO $$DECLARE i int := 1; BEGIN PERFORM nextval('s'); END$$  => nextval
         SELECT dblink_connect('c', 'host=x')                        => dblink
         SELECT public.dblink_connect_u('c', 'host=x')               => dblink
+        SELECT query_to_xml('SELECT 1', true, true, '')             => unclear statement
+        SELECT ts_rewrite('a'::tsquery, f || g), ts_stat($1)        => unclear statement
+        DO $$BEGIN PERFORM query_to_xmlschema(a, b, c, d); END$$    => unclear statement
         UPDATE pg_settings SET setting = 'x' WHERE name = 'y'       => setting
         UPDATE pg_catalog.pg_settings SET setting = 'x'             => setting
         "#,
@@ -101,6 +104,7 @@ fn functions_that_leave_something_pin() {
         SELECT a AS setval, (1)
         SELECT 'nextval(1)'
         SELECT dblink('host=x', 'SELECT 1')
+        SELECT table_to_xml('t', true, true, ''), to_tsquery('ts_stat(1)'), ts_rank(a, b), ts_stat
         SELECT * FROM pg_settings
         "#,
     );
