@@ -9,15 +9,20 @@ WITH found AS (
 ours AS (
   SELECT * FROM found WHERE is_ours AND NOT is_extension
 ),
--- SHA-256 over all that a function is, in a form that is the same on PostgreSQL 14 to 18. A test installs the schema and
--- finds these; what it finds instead after a change stands in the evidence.
-shipped(name, hash) AS (
-  VALUES ('auth.mac_matches(bytea,bytea,text,text)', '3a57701fd62dd882dfa39be70813c7f7d66e58f41b178d96cf5504b688d2f66c'),
-         ('auth.session()', 'f2d173e126feac8978c16ca32aba937be0f0f1d6348fe05ca88e1325c38de901'),
-         ('auth.jwt()', '5356bcc295871b5da64a76764977f0fa79483ff3cf9eeae0b70f88e9523f8947'),
-         ('auth.user_id()', '41f21a4c803613bf9d4acb4003b8b1afc501e673909fe43f55229700b4a70ccc'),
-         ('auth.uid()', '1e3c4a1dd97ac27950e6314b9601a2e8436f5a2521cee6e37a8c329ed3684b83'),
-         ('auth.pgusher_init(text,text)', 'c372d343d1ba1fc957c4a6fd265e03218ceb9895730b50ca9acda22598f1886c')
+-- SHA-256 over all that a function or a domain is, in a form that is the same on PostgreSQL 14 to 18. A test installs the
+-- schema and finds these; what it finds instead after a change stands in the evidence.
+shipped(kind, name, hash) AS (
+  VALUES ('function', 'auth.mac_matches(text,text,text)', '5e82a5369a94dec66e5a404945bb253a7abc8abe1d88159649491a14a888dd4a'),
+         ('function', 'auth.has_expired(text)', '3b8cd40d42eba54d19bc1733b5fae792a59bec9e3e73887acffcd35423eafcc7'),
+         ('function', 'auth.refused(text)', '141f0097c7db0de29fd4605192cf8f33dfb306e1b34601ede2b4c52716b36280'),
+         ('domain', 'auth.signed', '998c8a71ea11b7e23c23501c697a6115e2685fff3d56f5938f816b94d862f058'),
+         ('domain', 'auth.genuine', '8806ec071eaa76662b5707b1efb3363b55578c150520c418930369810a1e3f03'),
+         ('domain', 'auth.proven', 'f5f786b07fb510533ad235983dac97277e53df1db2313cc8aa134347a8ac48f2'),
+         ('function', 'auth.session()', 'd3186b643c79ee0d8839531e54754d356550aae60abee749283e1e611fad6d68'),
+         ('function', 'auth.jwt()', '5356bcc295871b5da64a76764977f0fa79483ff3cf9eeae0b70f88e9523f8947'),
+         ('function', 'auth.user_id()', '41f21a4c803613bf9d4acb4003b8b1afc501e673909fe43f55229700b4a70ccc'),
+         ('function', 'auth.uid()', '1e3c4a1dd97ac27950e6314b9601a2e8436f5a2521cee6e37a8c329ed3684b83'),
+         ('function', 'auth.pgusher_init(text,text)', 'e8802b917ad8cb3f8b2932f2d088e988031c67152b838e3c6b60747ee137995f')
 ),
 function AS (
   SELECT p.oid, p.oid::regprocedure::text AS name, p.proowner, p.proacl, p.prorettype,
@@ -30,6 +35,19 @@ function AS (
     FROM pg_proc p
     JOIN pg_language l ON l.oid = p.prolang
    WHERE p.pronamespace = (SELECT oid FROM found)
+),
+domain AS (
+  SELECT t.oid::regtype::text AS name, t.typowner, t.typacl,
+         encode(sha256(convert_to(concat_ws(E'\n', t.typbasetype::regtype, t.typtypmod, t.typnotnull, t.typdefault,
+           (SELECT string_agg(concat_ws(' ', c.convalidated, pg_get_constraintdef(c.oid)), E'\n' ORDER BY c.conname)
+              FROM pg_constraint c WHERE c.contypid = t.oid)), 'UTF8')), 'hex') AS hash
+    FROM pg_type t
+   WHERE t.typnamespace = (SELECT oid FROM found) AND t.typtype = 'd'
+),
+source(kind, name, hash) AS (
+  SELECT 'function', name, hash FROM function
+  UNION ALL
+  SELECT 'domain', name, hash FROM domain
 ),
 relation AS (
   SELECT c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relrowsecurity, c.oid::regclass AS name,
@@ -44,6 +62,9 @@ owned(subject, altered, owner) AS (
   UNION ALL
   SELECT format('function %s', f.name), format('FUNCTION %s', f.name), f.proowner
     FROM function f JOIN shipped s ON s.name = f.name, ours
+  UNION ALL
+  SELECT format('domain %s', d.name), format('DOMAIN %s', d.name), d.typowner
+    FROM domain d JOIN shipped s ON s.name = d.name, ours
   UNION ALL
   SELECT format('%s %s', r.kind, r.name), format('%s %s', upper(r.kind), r.name), r.relowner
     FROM relation r, ours WHERE r.relname IN ('keys', 'epoch')
@@ -68,7 +89,7 @@ given(level, subject, object, privilege, grantee) AS (
   SELECT CASE WHEN f.name LIKE 'auth.pgusher_init%' THEN 'warning' END, format('function %s', f.name),
          format('FUNCTION %s', f.name), a.privilege_type, a.grantee
     FROM ours, function f CROSS JOIN LATERAL aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
-   WHERE f.name LIKE 'auth.mac_matches%' AND a.grantee <> f.proowner
+   WHERE f.name ~ '^auth\.(mac_matches|has_expired|refused)[(]' AND a.grantee <> f.proowner
          OR f.name LIKE 'auth.pgusher_init%' AND a.grantee = 0
 ),
 -- What keeps a key from those who pass every grant, from the statistics, and from other servers.
@@ -137,11 +158,11 @@ SELECT 'auth-keys-exposed', NULL, 'table auth.keys', evidence, mend
   FROM exposed
 UNION ALL
 -- No SQL but that of the setup brings back what was shipped.
-SELECT 'auth-source', NULL, format('function %s', s.name),
-       CASE WHEN f.oid IS NULL THEN 'there is none' ELSE format('its hash is %s', f.hash) END, NULL
+SELECT 'auth-source', NULL, format('%s %s', s.kind, s.name),
+       CASE WHEN source.hash IS NULL THEN 'there is none' ELSE format('its hash is %s', source.hash) END, NULL
   FROM ours, shipped s
-  LEFT JOIN function f ON f.name = s.name
- WHERE f.hash IS DISTINCT FROM s.hash
+  LEFT JOIN source USING (kind, name)
+ WHERE source.hash IS DISTINCT FROM s.hash
 UNION ALL
 SELECT 'auth-stranger', NULL, subject, 'it is no part of the schema', mend
   FROM stranger

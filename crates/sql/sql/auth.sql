@@ -93,53 +93,91 @@ BEGIN
   END IF;
 END $$;
 
--- Is mac the HMAC-SHA256 of message, in lower-case hex? Both are hashed again under the key before they
--- are compared, so the time that the comparison takes tells nothing about the right one. The planner
--- inlines this into its callers' queries, where the key bytes are columns: they never become a variable
--- or a constant, which a user's debug_print_plan would show.
-CREATE OR REPLACE FUNCTION auth.mac_matches(ipad bytea, opad bytea, message text, mac text) RETURNS bool
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN sha256(opad || convert_to(encode(sha256(opad || sha256(ipad || convert_to(message, 'UTF8'))), 'hex'), 'UTF8'))
-     = sha256(opad || convert_to(mac, 'UTF8'));
-REVOKE ALL ON FUNCTION auth.mac_matches FROM PUBLIC;
+-- Domains are not replaced but made anew; nobody else can have made use of them.
+DROP DOMAIN IF EXISTS auth.proven, auth.genuine, auth.signed;
+DROP FUNCTION IF EXISTS auth.mac_matches(bytea, bytea, text, text);
+
+-- Is mac the HMAC-SHA256 of message in lower-case hex, under the key of this name? Both are hashed again under the key
+-- before they are compared, so the time that the comparison takes tells nothing about the right one. The key bytes are
+-- columns of the query: they never become a variable or a constant, which a user's debug_print_plan would show.
+-- This and the next two run within the functions below, as their owner and under their search_path.
+CREATE OR REPLACE FUNCTION auth.mac_matches(kid text, message text, mac text) RETURNS bool
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+  genuine bool;
+BEGIN
+  SELECT sha256(k.opad || convert_to(encode(sha256(k.opad || sha256(k.ipad || convert_to(message, 'UTF8'))), 'hex'), 'UTF8'))
+         = sha256(k.opad || convert_to(mac, 'UTF8'))
+    INTO genuine
+    FROM auth.keys k
+   WHERE k.kid = mac_matches.kid AND k.valid_until > clock_timestamp();
+  RETURN genuine;
+END $$;
+
+CREATE OR REPLACE FUNCTION auth.has_expired(claims text) RETURNS bool LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN CASE WHEN split_part(claims, ' ', 5) ~ '^[0-9]{1,18}$'
+            THEN split_part(claims, ' ', 5)::float8 <= date_part('epoch', clock_timestamp())
+            ELSE true END;
+
+-- Never returns. That it could be true or false is for the conditions that it stands in.
+CREATE OR REPLACE FUNCTION auth.refused(reason text) RETURNS bool LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+BEGIN
+  RAISE EXCEPTION 'session identity refused' USING ERRCODE = '28000', DETAIL = reason;
+END $$;
+REVOKE ALL ON FUNCTION auth.mac_matches, auth.has_expired, auth.refused FROM PUBLIC;
+
+-- What is believed is a domain, because a backend plans once what a domain checks, whereas each DISCARD ALL has it plan
+-- anew what its functions say; and what is checked was bound when the domain was made, whatever a session sets. What a
+-- domain is made over is checked before it, and CASE tries one condition after the other.
+
+-- Claims that pgusher has signed, or none.
+CREATE DOMAIN auth.signed AS text CHECK (CASE
+  WHEN VALUE = '' THEN true
+  WHEN (auth.mac_matches(split_part(VALUE, ' ', 3), substr(VALUE, 65), left(VALUE, 64))
+        AND split_part(VALUE, ' ', 2) = 'claims1') IS NOT TRUE
+    THEN auth.refused('The signature is wrong, or its key is unknown or retired.')
+  ELSE true
+END);
+
+-- Claims that are this session's, or none. The signature comes first: what is parsed here was written by pgusher.
+-- pgusher.backend is no secret and no proof, only a way to refuse with 28000 where auth.pgusher_init() never ran and
+-- currval() would fail with 55000. A standby cannot run setval(), so there, and only there, the process id has to do.
+CREATE DOMAIN auth.genuine AS auth.signed CHECK (CASE
+  WHEN VALUE = '' THEN true
+  WHEN current_setting('pgusher.backend', true) IS DISTINCT FROM pg_backend_pid()::text
+    OR split_part(VALUE, ' ', 4) <> (CASE WHEN pg_is_in_recovery() THEN concat('pid:', pg_backend_pid())
+                                          ELSE currval('auth.epoch')::text END)
+    THEN auth.refused('The claims belong to another session.')
+  WHEN auth.has_expired(VALUE)
+    THEN auth.refused('The claims have expired.')
+  ELSE true
+END);
+
+-- A proof that this backend may take the epoch of the claims behind it, and those.
+CREATE DOMAIN auth.proven AS text CHECK (CASE
+  WHEN (auth.mac_matches(split_part(VALUE, ' ', 3),
+                         concat(' epoch1 ', split_part(VALUE, ' ', 3), ' ', split_part(VALUE, ' ', 4), ' ', pg_backend_pid()),
+                         left(VALUE, 64))
+        AND split_part(VALUE, ' ', 4) ~ (CASE WHEN pg_is_in_recovery() THEN '^pid:' ELSE '^[0-9]{1,19}$' END)) IS NOT TRUE
+    THEN auth.refused('The proof is wrong, or its key is unknown or retired.')
+  WHEN substr(VALUE, 65)::auth.signed = ''
+    THEN auth.refused('There are no claims.')
+  WHEN auth.has_expired(VALUE)
+    THEN auth.refused('The claims have expired.')
+  ELSE true
+END);
+REVOKE ALL ON TYPE auth.signed, auth.genuine, auth.proven FROM PUBLIC;
 
 -- The verified claims. Restricted to the leader of a parallel query, for a worker has no currval().
 -- The search_path keeps out operators, functions and domains of the caller's, and temporary tables; pg_temp
 -- stands last because it would else come first. No EXCEPTION block: a subtransaction is an error inside a
--- parallel query before PostgreSQL 17. Hence pgusher.backend: it is no secret and no proof, only a way
--- to refuse with 28000 where auth.pgusher_init() never ran and currval() would fail with 55000.
+-- parallel query before PostgreSQL 17.
 CREATE OR REPLACE FUNCTION auth.session() RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  claims  text := current_setting('pgusher.claims', true);
-  body    text := substr(claims, 65);
-  expiry  text := split_part(body, ' ', 5);
-  genuine bool;
-  reason  text;
+  claims auth.genuine := coalesce(current_setting('pgusher.claims', true), '')::auth.genuine;
 BEGIN
-  IF claims IS NULL OR claims = '' THEN
-    RETURN 'null';
-  END IF;
-  SELECT auth.mac_matches(k.ipad, k.opad, body, left(claims, 64)) INTO genuine
-    FROM auth.keys k
-   WHERE k.kid = split_part(body, ' ', 3) AND k.valid_until > clock_timestamp();
-
-  -- The signature comes first: what is parsed below was written by pgusher.
-  IF genuine IS NOT TRUE OR split_part(body, ' ', 2) <> 'claims1' THEN
-    reason := 'The signature is wrong, or its key is unknown or retired.';
-  ELSIF current_setting('pgusher.backend', true) IS DISTINCT FROM pg_backend_pid()::text THEN
-    reason := 'The claims belong to another session.';
-  -- A standby cannot run setval(), so there, and only there, the process id has to do.
-  ELSIF split_part(body, ' ', 4) <> (CASE WHEN pg_is_in_recovery() THEN concat('pid:', pg_backend_pid())
-                                          ELSE currval('auth.epoch')::text END) THEN
-    reason := 'The claims belong to another session.';
-  ELSIF (CASE WHEN expiry ~ '^[0-9]{1,18}$' THEN expiry::float8 <= date_part('epoch', clock_timestamp())
-              ELSE true END) THEN
-    reason := 'The claims have expired.';
-  ELSE
-    RETURN substr(body, strpos(body, '{'))::jsonb;
-  END IF;
-  RAISE EXCEPTION 'session identity refused' USING ERRCODE = '28000', DETAIL = reason;
+  RETURN CASE WHEN claims = '' THEN 'null' ELSE substr(claims, strpos(claims, '{'))::jsonb END;
 END $$;
 
 -- The readers below are inlined, so each costs what auth.session() costs. Their bodies were bound when they
@@ -163,27 +201,18 @@ RETURN (jsonb_path_query_first(auth.session(),
 CREATE OR REPLACE FUNCTION auth.pgusher_init(claims text, proof text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  body    text := substr(claims, 65);
-  epoch   text := split_part(body, ' ', 4);
-  genuine bool;
+  proven auth.proven := concat(proof, claims)::auth.proven;
+  writes bool := current_setting('transaction_read_only') <> 'on';
+  done   text;
+  read   jsonb;
 BEGIN
-  SELECT auth.mac_matches(k.ipad, k.opad, concat(' epoch1 ', k.kid, ' ', epoch, ' ', pg_backend_pid()), proof)
-    INTO genuine
-    FROM auth.keys k
-   WHERE k.kid = split_part(body, ' ', 3) AND k.valid_until > clock_timestamp();
-  IF genuine IS NOT TRUE OR epoch !~ (CASE WHEN pg_is_in_recovery() THEN '^pid:' ELSE '^[0-9]{1,19}$' END) THEN
-    RAISE EXCEPTION 'session identity refused'
-      USING ERRCODE = '28000', DETAIL = 'The proof is wrong, or its key is unknown or retired.';
-  END IF;
+  -- Assignments, because PERFORM would begin a query for each.
   -- A transaction that cannot write, as none of a standby can, keeps the epoch that it has. If it is the one
   -- that was asked for, as after a RESET, that is enough; if not, auth.session() refuses below.
-  IF current_setting('transaction_read_only') <> 'on' THEN
-    PERFORM setval('auth.epoch', epoch::bigint);
-  END IF;
-  PERFORM set_config('pgusher.backend', pg_backend_pid()::text, false);
-  PERFORM set_config('pgusher.claims', claims, false);
+  done := concat(CASE WHEN writes THEN setval('auth.epoch', split_part(claims, ' ', 4)::bigint) END,
+                 set_config('pgusher.backend', pg_backend_pid()::text, false), set_config('pgusher.claims', claims, false));
   -- Claims that no reader would accept must fail here, not at the user's first query.
-  PERFORM auth.session();
+  read := CASE WHEN writes THEN substr(claims, strpos(claims, '{'))::jsonb ELSE auth.session() END;
 END $$;
 -- Granted to each served role, so that nobody else can as much as try.
 REVOKE ALL ON FUNCTION auth.pgusher_init FROM PUBLIC;

@@ -4,7 +4,9 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 GRANT pgusher_auth TO CURRENT_USER;
 SET LOCAL ROLE pgusher_auth;
-DROP FUNCTION auth.pgusher_init, auth.uid, auth.user_id, auth.jwt, auth.session, auth.mac_matches;
+DROP FUNCTION auth.pgusher_init, auth.uid, auth.user_id, auth.jwt, auth.session;
+DROP DOMAIN auth.proven, auth.genuine, auth.signed;
+DROP FUNCTION auth.mac_matches, auth.has_expired, auth.refused;
 DROP SEQUENCE auth.epoch;
 DROP TABLE auth.keys;
 DROP SCHEMA auth;

@@ -50,7 +50,7 @@ pub(super) const CHECK: Check = Check {
             id: "auth-source",
             group: Group::AuthSchema,
             level: Level::Critical,
-            what: "a function of the schema auth is not as it was shipped",
+            what: "a function or domain of the schema auth is not as it was shipped",
             why: "All policies believe it, and nobody but the setup has a reason to change it.",
         },
         Rule {

@@ -25,7 +25,7 @@ async fn where_nothing_is_verified_the_schema_may_be_absent() {
     assert_eq!(told(&report), [""; 0]);
 }
 
-const FAULTS: [Fault; 31] = [
+const FAULTS: [Fault; 35] = [
     // The owner is one for all databases.
     Fault::new("auth-owner-role", "ALTER ROLE pgusher_auth LOGIN", OWNER, "it has LOGIN").alone(),
     Fault::new("auth-owner-role", "ALTER ROLE pgusher_auth BYPASSRLS", OWNER, "it has BYPASSRLS").alone(),
@@ -39,6 +39,12 @@ const FAULTS: [Fault; 31] = [
         "auth-owner",
         "CREATE ROLE {other}; ALTER FUNCTION auth.session() OWNER TO {other}",
         "function auth.session()",
+        "it belongs to {other}",
+    ),
+    Fault::new(
+        "auth-owner",
+        "CREATE ROLE {other}; ALTER DOMAIN auth.genuine OWNER TO {other}",
+        "domain auth.genuine",
         "it belongs to {other}",
     ),
     Fault::new("auth-owner", "ALTER TABLE auth.keys OWNER TO postgres", "table auth.keys", "it belongs to postgres"),
@@ -72,7 +78,7 @@ const FAULTS: [Fault; 31] = [
     Fault::new(
         "auth-grant",
         "GRANT EXECUTE ON FUNCTION auth.mac_matches TO {role}",
-        "function auth.mac_matches(bytea,bytea,text,text)",
+        "function auth.mac_matches(text,text,text)",
         "{role} has EXECUTE",
     ),
     Fault::new(
@@ -129,6 +135,19 @@ const FAULTS: [Fault; 31] = [
         "its hash is",
     ),
     Fault::new("auth-source", "DROP FUNCTION auth.uid", "function auth.uid()", "there is none"),
+    Fault::new(
+        "auth-source",
+        "ALTER DOMAIN auth.signed DROP CONSTRAINT signed_check",
+        "domain auth.signed",
+        "its hash is",
+    ),
+    Fault::new(
+        "auth-source",
+        "ALTER DOMAIN auth.genuine DROP CONSTRAINT genuine_check; ALTER DOMAIN auth.genuine ADD CHECK (VALUE <> 'x')",
+        "domain auth.genuine",
+        "its hash is",
+    ),
+    Fault::new("auth-source", "DROP DOMAIN auth.proven", "domain auth.proven", "there is none"),
     Fault::new(
         "auth-stranger",
         "CREATE FUNCTION auth.user_id(text) RETURNS text LANGUAGE sql RETURN $1",

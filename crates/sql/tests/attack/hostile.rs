@@ -114,6 +114,25 @@ async fn no_setting_of_a_user_changes_the_verdict() {
     }
 }
 
+/// A backend keeps what it has planned of a domain, whoever was the first to use it.
+#[tokio::test]
+async fn who_uses_the_domains_first_has_them_check_no_less() {
+    let session = Session::open(Postgres::shared().await).await;
+    session.batch_execute("SET transform_null_equals = on; SET search_path = pg_temp").await.unwrap();
+    for domain in ["signed", "genuine", "proven"] {
+        assert_eq!(state(session.batch_execute(&format!("SELECT ' claims1'::auth.{domain}")).await), "42501");
+    }
+    session.batch_execute("DISCARD ALL").await.unwrap();
+
+    let good = session.become_user(ALICE).await;
+
+    assert_eq!(session.user_id().await.as_deref(), Some("alice"));
+    for forged in [good.replace("alice", "bob"), good.replacen(" claims1", " claims2", 1)] {
+        session.forge(&forged).await;
+        session.assert_refused("another used the domains before").await;
+    }
+}
+
 #[tokio::test]
 async fn the_identity_is_the_sessions_whatever_role_it_takes() {
     let session = Session::alice(Postgres::shared().await).await;
@@ -165,6 +184,13 @@ async fn nobody_but_the_owner_replaces_adds_or_drops_anything() {
         "GRANT CREATE ON SCHEMA auth TO authenticated; CREATE TABLE auth.mine ()".to_owned(),
         "DROP FUNCTION auth.pgusher_init".to_owned(),
         "ALTER FUNCTION auth.mac_matches RETURNS NULL ON NULL INPUT".to_owned(),
+        "ALTER DOMAIN auth.signed DROP CONSTRAINT signed_check".to_owned(),
+        "ALTER DOMAIN auth.genuine RENAME TO gone".to_owned(),
+        "ALTER DOMAIN auth.proven OWNER TO authenticated".to_owned(),
+        "DROP DOMAIN auth.proven".to_owned(),
+        "CREATE DOMAIN auth.mine AS text".to_owned(),
+        "CREATE TEMP TABLE mine (claims auth.signed)".to_owned(),
+        "CREATE CAST (text AS auth.genuine) WITHOUT FUNCTION AS IMPLICIT".to_owned(),
     ];
     for reader in READERS {
         attempts.push(format!("CREATE OR REPLACE FUNCTION auth.{reader}() RETURNS text LANGUAGE sql RETURN 'bob'"));
