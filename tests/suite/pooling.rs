@@ -11,6 +11,7 @@ mod limits;
 mod pins;
 mod sequences;
 mod settings;
+mod skipped;
 mod statements;
 mod timeouts;
 mod widened;

@@ -126,6 +126,11 @@ impl Registry {
         }
     }
 
+    /// One with this content that is nobody else's.
+    pub(crate) fn own(&self, content: &[u8], effects: Effects) -> Arc<Statement> {
+        self.make(OnceLock::from(Kept { content: content.into(), effects }))
+    }
+
     /// The same for a client that is told nothing of it and gives the server text. When a column is altered the parameters
     /// keep the types that they had, and a time is read as a date without anybody noticing: after a while it is prepared
     /// anew.

@@ -79,6 +79,8 @@ pub(crate) struct Statements {
     heard: Option<Box<Heard>>,
     /// A question goes behind the Parse that was judged last.
     asks: bool,
+    /// A Parse waits until it is known whether its name is free.
+    awaits_name: bool,
     doubt: Doubt,
     refusal: Option<Box<Refusal>>,
     /// How many Syncs were sent: an error leaves undone what is in its own batch.
@@ -101,6 +103,7 @@ impl Statements {
             making: 0,
             heard: None,
             asks: false,
+            awaits_name: false,
             doubt: Doubt::None,
             refusal: None,
             batch: 0,
@@ -149,10 +152,14 @@ impl Statements {
                 let statement = self.registry.of_client(effects.unwrap_or_default());
                 let number = statement.number;
                 self.named.insert(name_key.into(), statement);
-                Pending::Named(name_key.into(), number, None)
+                Pending::Named(name_key.into(), number, self.batch, None)
             };
             self.pending.push_back(pending);
             return Ok(Verdict::Forward);
+        }
+        if self.is_name_uncertain(name_key) {
+            self.awaits_name = true;
+            return Ok(Verdict::Hold);
         }
         if let Some(statement) = self.named.get(name_key).cloned() {
             // The server refuses it, because there it exists too, or another in its place.
@@ -163,13 +170,11 @@ impl Statements {
         }
         self.unkept |= effects.is_some() && self.bytes + content.len() > MOST_BYTES;
         let statement = match effects {
-            Some(effects) if self.bytes + content.len() <= MOST_BYTES => {
-                self.registry.intern(&self.identity, content, effects)
-            }
+            Some(effects) if self.bytes + content.len() <= MOST_BYTES => self.statement_for(content, effects),
             _ => self.registry.unknown(),
         };
         let number = statement.number;
-        if way.server.closed(number) {
+        if way.server.closed(number) || self.is_closing(number) {
             self.close_on_server(number, way);
         }
         if statement.kept.get().is_some() {
@@ -179,7 +184,7 @@ impl Statements {
         }
         let question = self.question_of_client(name_key, &statement);
         self.asks = question.is_some();
-        self.pending.push_back(Pending::Named(name_key.into(), number, question));
+        self.pending.push_back(Pending::Named(name_key.into(), number, self.batch, question));
         let mut verdict = rename(header, &[], name, &statement.name, way.patch);
         if self.asks {
             way.patch.extend(content);
@@ -218,7 +223,7 @@ impl Statements {
     /// The number of the statement that the last Parse was about.
     pub(crate) fn last_parsed(&self) -> Option<u64> {
         match self.pending.back() {
-            Some(Pending::Named(_, number, _) | Pending::Unnamed(number, _)) => Some(*number),
+            Some(Pending::Named(_, number, ..) | Pending::Unnamed(number, _)) => Some(*number),
             _ => None,
         }
     }
@@ -307,7 +312,7 @@ impl Statements {
         let there = way.server.closed(statement.number);
         let verdict =
             if self.renames { rename(header, b"S", name, &statement.name, way.patch) } else { Verdict::Forward };
-        self.pending.push_back(Pending::Forgotten(name_key, statement, there));
+        self.pending.push_back(Pending::Forgotten(name_key, statement, there, self.batch));
         Ok(verdict)
     }
 
@@ -316,6 +321,14 @@ impl Statements {
     pub(crate) fn outdated(&self) {
         self.registry.doubt();
         self.named.values().for_each(|statement| self.registry.retire(&self.identity, statement));
+    }
+
+    /// The statement of this content, for one more name. One that another name stands for has told the client already what
+    /// it is, and this one may be told something else.
+    fn statement_for(&self, content: &[u8], effects: Effects) -> Arc<Statement> {
+        let statement = self.registry.intern(&self.identity, content, effects.clone());
+        let is_named = self.named.values().any(|held| Arc::ptr_eq(held, &statement));
+        if is_named { self.registry.own(content, effects) } else { statement }
     }
 
     fn keep(&mut self, name: &[u8], statement: Arc<Statement>) {

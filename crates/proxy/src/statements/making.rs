@@ -100,7 +100,7 @@ impl Statements {
         let there = way.server.uses(number);
         let is_right = there && !way.server.is_spoiled(number) && !self.is_uncertain(number);
         let Some(kept) = statement.kept.get().filter(|_| !is_right) else { return Ensured::Goes };
-        if there {
+        if there || self.is_closing(number) {
             self.close_on_server(number, way);
         }
         self.make_room(number, way);
@@ -239,7 +239,7 @@ impl Statements {
 
     /// Whether the client's requests wait for an answer.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.doubt == Doubt::Open
+        self.doubt == Doubt::Open || self.awaits_name
     }
 
     /// Whether the answer is coming to a question about this statement that went in an earlier batch.

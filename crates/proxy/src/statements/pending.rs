@@ -19,12 +19,12 @@ pub(super) enum Pending {
     Made(u64, u64, Option<Question>),
     /// The server closes this one, and the client keeps it.
     Closed(u64),
-    /// The client prepares a statement.
-    Named(Box<[u8]>, u64, Option<Question>),
+    /// The client prepares a statement, in the batch of this number.
+    Named(Box<[u8]>, u64, u64, Option<Question>),
     /// The client prepares the unnamed statement, which takes the place of this one.
     Unnamed(u64, Option<Unnamed>),
-    /// The client closes a statement, which the server had or not.
-    Forgotten(Box<[u8]>, Arc<Statement>, bool),
+    /// The client closes a statement, which the server had or not, in the batch of this number.
+    Forgotten(Box<[u8]>, Arc<Statement>, bool, u64),
     /// The client closes the unnamed statement.
     UnnamedForgotten,
 }
@@ -48,14 +48,16 @@ impl Statements {
         match answered {
             Some(Pending::Made(.., question) | Pending::Named(.., question)) => self.listen(question),
             Some(Pending::Unnamed(_, before)) => self.unnamed_parsed(before),
-            Some(Pending::Forgotten(_, statement, _)) => self.bytes -= kept_bytes(&statement),
+            Some(Pending::Forgotten(_, statement, ..)) => self.bytes -= kept_bytes(&statement),
             _ => {}
         }
+        self.awaits_name = false;
     }
 
     /// An error left so many Parses and Closes undone, of which the first has failed itself or was skipped like the others.
     pub(crate) fn dropped(&mut self, count: usize, first_failed: bool, server: &mut Prepared) {
         self.unanswered(server);
+        self.awaits_name = false;
         let undone: Vec<_> = self.pending.drain(..count.min(self.pending.len())).collect();
         for (place, undone) in undone.into_iter().enumerate().rev() {
             self.undo(undone, first_failed && place == 0, server);
@@ -77,7 +79,7 @@ impl Statements {
                 }
             }
             Pending::Closed(number) => server.restored(number),
-            Pending::Named(name, number, _) => {
+            Pending::Named(name, number, ..) => {
                 server.closed(number);
                 if self.named.get(&name).is_some_and(|statement| statement.number == number) {
                     let statement = self.named.remove(&name);
@@ -85,7 +87,7 @@ impl Statements {
                 }
             }
             Pending::Unnamed(number, before) => self.unnamed_undone(number, before, failed, server),
-            Pending::Forgotten(name, statement, there) => {
+            Pending::Forgotten(name, statement, there, _) => {
                 match there {
                     true if statement.kept.get().is_some() => server.restored(statement.number),
                     true => server.stays(statement.number),
@@ -96,6 +98,26 @@ impl Statements {
             // It is still there, and nobody's.
             Pending::UnnamedForgotten => server.unnamed = Some(self.registry.next()),
         }
+    }
+
+    /// Whether the server is asked to close this one, which an error may have it skip.
+    pub(super) fn is_closing(&self, wanted: u64) -> bool {
+        self.pending.iter().any(|pending| match pending {
+            Pending::Closed(number) => *number == wanted,
+            Pending::Forgotten(_, statement, there, _) => *there && statement.number == wanted,
+            _ => false,
+        })
+    }
+
+    /// Whether the client has prepared or closed a statement of this name in an earlier batch, of which an error may have
+    /// left that undone.
+    pub(super) fn is_name_uncertain(&self, name: &[u8]) -> bool {
+        self.pending.iter().any(|pending| match pending {
+            Pending::Named(own, _, batch, _) | Pending::Forgotten(own, .., batch) => {
+                **own == *name && *batch < self.batch
+            }
+            _ => false,
+        })
     }
 
     /// Whether the server is making this one for us.
