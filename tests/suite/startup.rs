@@ -119,13 +119,19 @@ async fn options_that_set_no_parameter_are_refused() {
     }
 }
 
+/// As with a PGOPTIONS of the user's and what a driver always sends.
 #[tokio::test]
-async fn a_parameter_may_be_set_once() {
+async fn of_a_parameter_that_is_set_twice_the_value_is_that_which_postgres_would_take() {
     let stage = Stage::get();
     let proxy = Proxy::start(stage).await;
-    for twice in [[("TimeZone", "UTC"), ("timezone", "CET")], [("jit", "off"), ("options", "-c jit=on")]] {
-        let answer = answer_to(&proxy, &startup(3 << 16, &[&[USER, DATABASE][..], &twice].concat())).await;
-        assert!(words(&answer).ends_with("is set twice"), "{answer:?}");
+    for twice in [
+        [("TimeZone", "UTC"), ("timezone", "CET")],
+        [("TimeZone", "CET"), ("options", "-c timezone=UTC")],
+        [("options", "-c timezone=UTC --timezone=CET"), ("jit", "off")],
+        [("options", "-c timezone=UTC"), ("options", "-c timezone=CET")],
+    ] {
+        let mut session = proxy.session_with(&stage.token("alice"), &twice).await;
+        assert_eq!(session.value("SHOW timezone").await, "CET", "{twice:?}");
     }
 }
 

@@ -90,26 +90,27 @@ pub struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// Takes the parameters of a startup packet. `user` and `database` are none of ours, `_pq_.` names belong to the
-    /// protocol; `options` is taken apart.
+    /// protocol; `options` is taken apart. Of a name that comes twice the last counts, where those in `options` come
+    /// before all others, as for Postgres (`process_startup_options` in `src/backend/utils/init/postinit.c`).
     ///
     /// # Errors
     /// [`ParameterError`] names what is refused.
     pub fn parse<'a>(startup: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ParameterError> {
-        let mut parameters = Self::default();
-        let mut options = None;
+        let (mut named, mut options) = (Vec::new(), "");
         for (name, value) in startup {
             match name {
                 "user" | "database" => {}
-                "options" if options.replace(value).is_some() => {
-                    return Err(ParameterError::Duplicate(name.to_owned()));
-                }
-                "options" => {}
+                "options" => options = value,
                 _ if name.starts_with("_pq_.") => {}
-                _ => parameters.push(name, value)?,
+                _ => named.push((name, value)),
             }
         }
-        for (name, value) in parse_options(options.unwrap_or_default())? {
-            parameters.push(&name, &value)?;
+        let mut parameters = Self::default();
+        for (name, value) in parse_options(options)? {
+            parameters.set(&name, &value)?;
+        }
+        for (name, value) in named {
+            parameters.set(name, value)?;
         }
         Ok(parameters)
     }
@@ -125,7 +126,7 @@ impl Parameters {
         self.iter().find(|(set, _)| *set == name).map(|(_, value)| value)
     }
 
-    fn push(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
         let name = name.to_ascii_lowercase();
         if name == "replication" {
             return Err(ParameterError::Replication);
@@ -133,12 +134,10 @@ impl Parameters {
         if !is_allowed(&name) {
             return Err(ParameterError::NotAllowed(name));
         }
-        if self.get(&name).is_some() {
-            return Err(ParameterError::Duplicate(name));
-        }
         if value.contains('\0') {
             return Err(ParameterError::ZeroByte(name));
         }
+        self.0.retain(|(known, _)| *known != name);
         self.0.push((name, value.to_owned()));
         if self.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>() > MAX_STARTUP_PACKET as usize {
             return Err(ParameterError::TooLong);
@@ -175,9 +174,6 @@ pub enum ParameterError {
     /// Not on the list.
     #[error("parameter \"{0}\" may not be set at connection start")]
     NotAllowed(String),
-    /// Set twice, in the packet, in its `options`, or in both.
-    #[error("parameter \"{0}\" is set twice")]
-    Duplicate(String),
     /// A zero byte in a value.
     #[error("the value of parameter \"{0}\" holds a zero byte")]
     ZeroByte(String),
@@ -259,11 +255,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_comes_once_wherever_it_comes() {
-        let twice = [("TimeZone", "UTC"), ("options", "-c timezone=CET")];
-        assert_eq!(Parameters::parse(twice), Err(ParameterError::Duplicate("timezone".to_owned())));
-        let twice = [("options", "-c jit=on"), ("options", "-c jit=off")];
-        assert_eq!(Parameters::parse(twice), Err(ParameterError::Duplicate("options".to_owned())));
+    fn the_last_value_of_a_name_counts_and_options_come_first() {
+        let value = |startup: &[(&str, &str)]| {
+            let parameters = Parameters::parse(startup.iter().copied()).unwrap();
+            assert_eq!(parameters.iter().count(), 1, "{startup:?}");
+            parameters.get("timezone").map(str::to_owned)
+        };
+        for startup in [
+            &[("TimeZone", "UTC"), ("options", "-c timezone=CET")][..],
+            &[("options", "-c timezone=CET --TimeZone=GMT"), ("timezone", "UTC")],
+            &[("options", "-c timezone=CET --TimeZone=UTC")],
+            &[("TimeZone", "CET"), ("timezone", "UTC")],
+            &[("options", "-c jit=on"), ("options", "-c timezone=UTC")],
+        ] {
+            assert_eq!(value(startup).as_deref(), Some("UTC"), "{startup:?}");
+        }
+        let refused = Err(ParameterError::NotAllowed("role".to_owned()));
+        assert_eq!(Parameters::parse([("role", "x"), ("TimeZone", "UTC"), ("timezone", "UTC")]), refused);
+        assert_eq!(Parameters::parse([("options", "-c role=x -c timezone=UTC"), ("timezone", "UTC")]), refused);
     }
 
     #[test]
