@@ -1,6 +1,7 @@
 //! Bytes that no driver sends, before anybody is logged in: each gets an answer or a quiet end, and the next one in line
 //! gets in.
 
+use pgusher_tests::request::terminate;
 use pgusher_tests::{Message, Proxy, Raw, Stage, message, startup};
 
 /// The longest startup packet, and the longest token.
@@ -69,6 +70,14 @@ async fn a_first_packet_of_an_impossible_length_is_refused() {
     for length in [LONGEST_STARTUP as u32 + 1, 1 << 30, u32::MAX] {
         assert_eq!(refusal(&proxy, &length.to_be_bytes()).await, "08P01", "{length} bytes");
     }
+    still_serves(&proxy).await;
+}
+
+/// As node-postgres does where `connect()` is followed by `end()`, and it does not expect an error then.
+#[tokio::test]
+async fn who_leaves_before_he_has_begun_is_not_answered() {
+    let proxy = Proxy::start(Stage::get()).await;
+    assert_eq!(answer(&proxy, &terminate()).await, []);
     still_serves(&proxy).await;
 }
 

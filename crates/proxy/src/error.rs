@@ -205,6 +205,10 @@ impl From<End> for Error {
     }
 }
 
+/// What the first four bytes of a Terminate are as the length of a first packet: a client leaves before it has begun.
+/// Postgres does not answer either, and some drivers do not expect an error then.
+const TERMINATE: u32 = u32::from_be_bytes(*b"X\0\0\0");
+
 impl Error {
     /// What to tell the client; nothing where nobody could read it. `auth_detail` allows to say which rule refused
     /// a token; `connection` is the number that the log knows this connection by.
@@ -214,6 +218,7 @@ impl Error {
             Self::ClientGone(_) | Self::Tls(_) | Self::NoCertificate | Self::Startup(StartupError::Io(_)) => {
                 return None;
             }
+            Self::Startup(StartupError::Length(TERMINATE)) => return None,
             Self::Startup(error) => Refusal::new("08P01", "invalid startup packet").detail(startup_detail(error)),
             Self::EarlyBytes => Refusal::new("08P01", "received unencrypted data after an encryption request")
                 .detail("This could be an attempted man-in-the-middle attack."),
