@@ -93,8 +93,6 @@ BEGIN
   END IF;
 END $$;
 
--- Domains are not replaced but made anew; nobody else can have made use of them.
-DROP DOMAIN IF EXISTS auth.proven, auth.genuine, auth.signed;
 DROP FUNCTION IF EXISTS auth.mac_matches(bytea, bytea, text, text);
 
 -- Is mac the HMAC-SHA256 of message in lower-case hex, under the key of this name? Both are hashed again under the key
@@ -130,43 +128,56 @@ REVOKE ALL ON FUNCTION auth.mac_matches, auth.has_expired, auth.refused FROM PUB
 -- anew what its functions say; and what is checked was bound when the domain was made, whatever a session sets. What a
 -- domain is made over is checked before it, and CASE tries one condition after the other.
 
--- Claims that pgusher has signed, or none.
-CREATE DOMAIN auth.signed AS text CHECK (CASE
-  WHEN VALUE = '' THEN true
-  WHEN (auth.mac_matches(split_part(VALUE, ' ', 3), substr(VALUE, 65), left(VALUE, 64))
-        AND split_part(VALUE, ' ', 2) = 'claims1') IS NOT TRUE
-    THEN auth.refused('The signature is wrong, or its key is unknown or retired.')
-  ELSE true
-END);
+DO $$
+BEGIN
+  -- Made once: sessions know them by their numbers. And in one statement, so that none is ever without its check.
+  IF to_regtype('auth.signed') IS NULL THEN
+    CREATE DOMAIN auth.signed AS text;
+    CREATE DOMAIN auth.genuine AS auth.signed;
+    CREATE DOMAIN auth.proven AS text;
+  END IF;
+  ALTER DOMAIN auth.signed DROP CONSTRAINT IF EXISTS signed_check;
+  ALTER DOMAIN auth.genuine DROP CONSTRAINT IF EXISTS genuine_check;
+  ALTER DOMAIN auth.proven DROP CONSTRAINT IF EXISTS proven_check;
+  REVOKE ALL ON TYPE auth.signed, auth.genuine, auth.proven FROM PUBLIC;
 
--- Claims that are this session's, or none. The signature comes first: what is parsed here was written by pgusher.
--- pgusher.backend is no secret and no proof, only a way to refuse with 28000 where auth.pgusher_init() never ran and
--- currval() would fail with 55000. A standby cannot run setval(), so there, and only there, the process id has to do.
-CREATE DOMAIN auth.genuine AS auth.signed CHECK (CASE
-  WHEN VALUE = '' THEN true
-  WHEN current_setting('pgusher.backend', true) IS DISTINCT FROM pg_backend_pid()::text
-    OR split_part(VALUE, ' ', 4) <> (CASE WHEN pg_is_in_recovery() THEN concat('pid:', pg_backend_pid())
-                                          ELSE currval('auth.epoch')::text END)
-    THEN auth.refused('The claims belong to another session.')
-  WHEN auth.has_expired(VALUE)
-    THEN auth.refused('The claims have expired.')
-  ELSE true
-END);
+  -- Claims that pgusher has signed, or none.
+  ALTER DOMAIN auth.signed ADD CONSTRAINT signed_check CHECK (CASE
+    WHEN VALUE = '' THEN true
+    WHEN (auth.mac_matches(split_part(VALUE, ' ', 3), substr(VALUE, 65), left(VALUE, 64))
+          AND split_part(VALUE, ' ', 2) = 'claims1') IS NOT TRUE
+      THEN auth.refused('The signature is wrong, or its key is unknown or retired.')
+    ELSE true
+  END);
 
--- A proof that this backend may take the epoch of the claims behind it, and those.
-CREATE DOMAIN auth.proven AS text CHECK (CASE
-  WHEN (auth.mac_matches(split_part(VALUE, ' ', 3),
-                         concat(' epoch1 ', split_part(VALUE, ' ', 3), ' ', split_part(VALUE, ' ', 4), ' ', pg_backend_pid()),
-                         left(VALUE, 64))
-        AND split_part(VALUE, ' ', 4) ~ (CASE WHEN pg_is_in_recovery() THEN '^pid:' ELSE '^[0-9]{1,19}$' END)) IS NOT TRUE
-    THEN auth.refused('The proof is wrong, or its key is unknown or retired.')
-  WHEN substr(VALUE, 65)::auth.signed = ''
-    THEN auth.refused('There are no claims.')
-  WHEN auth.has_expired(VALUE)
-    THEN auth.refused('The claims have expired.')
-  ELSE true
-END);
-REVOKE ALL ON TYPE auth.signed, auth.genuine, auth.proven FROM PUBLIC;
+  -- Claims that are this session's, or none. The signature comes first: what is parsed here was written by pgusher.
+  -- pgusher.backend is no secret and no proof, only a way to refuse with 28000 where auth.pgusher_init() never ran and
+  -- currval() would fail with 55000. A standby cannot run setval(), so there, and only there, the process id has to do.
+  ALTER DOMAIN auth.genuine ADD CONSTRAINT genuine_check CHECK (CASE
+    WHEN VALUE = '' THEN true
+    WHEN current_setting('pgusher.backend', true) IS DISTINCT FROM pg_backend_pid()::text
+      OR split_part(VALUE, ' ', 4) <> (CASE WHEN pg_is_in_recovery() THEN concat('pid:', pg_backend_pid())
+                                            ELSE currval('auth.epoch')::text END)
+      THEN auth.refused('The claims belong to another session.')
+    WHEN auth.has_expired(VALUE)
+      THEN auth.refused('The claims have expired.')
+    ELSE true
+  END);
+
+  -- A proof that this backend may take the epoch of the claims behind it, and those.
+  ALTER DOMAIN auth.proven ADD CONSTRAINT proven_check CHECK (CASE
+    WHEN (auth.mac_matches(split_part(VALUE, ' ', 3),
+                           concat(' epoch1 ', split_part(VALUE, ' ', 3), ' ', split_part(VALUE, ' ', 4), ' ', pg_backend_pid()),
+                           left(VALUE, 64))
+          AND split_part(VALUE, ' ', 4) ~ (CASE WHEN pg_is_in_recovery() THEN '^pid:' ELSE '^[0-9]{1,19}$' END)) IS NOT TRUE
+      THEN auth.refused('The proof is wrong, or its key is unknown or retired.')
+    WHEN substr(VALUE, 65)::auth.signed = ''
+      THEN auth.refused('There are no claims.')
+    WHEN auth.has_expired(VALUE)
+      THEN auth.refused('The claims have expired.')
+    ELSE true
+  END);
+END $$;
 
 -- The verified claims. Restricted to the leader of a parallel query, for a worker has no currval().
 -- The search_path keeps out operators, functions and domains of the caller's, and temporary tables; pg_temp

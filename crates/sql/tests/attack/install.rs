@@ -1,10 +1,14 @@
 //! Installing, upgrading and removing the schema, and setting up the roles that are served.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pgusher_sql::{BECOME_OWNER, INSERT_KEY, INSTALL, LEAVE_OWNER, REMOVE, ServedRole, pads};
+use tokio::task::JoinSet;
 use tokio_postgres::{Client, Config};
 
 use crate::postgres::{Postgres, unique};
-use crate::session::{Session, state};
+use crate::session::{ALICE, Session, state};
 use crate::signer::Signer;
 
 #[tokio::test]
@@ -17,6 +21,39 @@ async fn a_second_install_keeps_keys_and_sessions() {
 
     assert_eq!(session.user_id().await.as_deref(), Some("alice"));
     assert_eq!(Session::alice(postgres).await.user_id().await.as_deref(), Some("alice"));
+}
+
+#[tokio::test]
+async fn an_install_disturbs_no_session_that_is_at_work() {
+    let postgres = Postgres::shared().await;
+    let (_, _guard) = postgres.fresh_database().await;
+    let admin = postgres.admin("app").await;
+    let installed = Arc::new(AtomicBool::new(false));
+    let mut sessions = JoinSet::new();
+    for is_forged in [false, false, true, true] {
+        let (session, installed) = (Session::open(postgres).await, installed.clone());
+        let claims = session.become_user(ALICE).await;
+        if is_forged {
+            session.forge(&claims.replace("alice", "bob")).await;
+        }
+        sessions.spawn(async move {
+            while !installed.load(Ordering::Relaxed) {
+                match session.text("auth.user_id()").await {
+                    refused if is_forged => assert_eq!(state(refused), "28000"),
+                    answer => assert_eq!(answer.unwrap().as_deref(), Some("alice")),
+                }
+            }
+        });
+    }
+
+    for _ in 0..50 {
+        admin.batch_execute(INSTALL).await.unwrap();
+    }
+
+    installed.store(true, Ordering::Relaxed);
+    while let Some(session) = sessions.join_next().await {
+        session.expect("each answer is right");
+    }
 }
 
 #[tokio::test]
