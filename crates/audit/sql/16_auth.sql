@@ -91,6 +91,10 @@ given(level, subject, object, privilege, grantee) AS (
     FROM ours, function f CROSS JOIN LATERAL aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
    WHERE f.name ~ '^auth\.(mac_matches|has_expired|refused)[(]' AND a.grantee <> f.proowner
          OR f.name LIKE 'auth.pgusher_init%' AND a.grantee = 0
+  UNION ALL
+  SELECT 'warning', format('domain %s', d.name), format('DOMAIN %s', d.name), a.privilege_type, a.grantee
+    FROM ours, domain d CROSS JOIN LATERAL aclexplode(coalesce(d.typacl, acldefault('T', d.typowner))) a
+   WHERE d.name IN (SELECT name FROM shipped) AND a.grantee <> d.typowner
 ),
 -- What keeps a key from those who pass every grant, from the statistics, and from other servers.
 exposed(evidence, mend) AS (

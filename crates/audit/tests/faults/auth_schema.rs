@@ -25,7 +25,7 @@ async fn where_nothing_is_verified_the_schema_may_be_absent() {
     assert_eq!(told(&report), [""; 0]);
 }
 
-const FAULTS: [Fault; 35] = [
+const FAULTS: [Fault; 36] = [
     // The owner is one for all databases.
     Fault::new("auth-owner-role", "ALTER ROLE pgusher_auth LOGIN", OWNER, "it has LOGIN").alone(),
     Fault::new("auth-owner-role", "ALTER ROLE pgusher_auth BYPASSRLS", OWNER, "it has BYPASSRLS").alone(),
@@ -88,6 +88,8 @@ const FAULTS: [Fault; 35] = [
         "PUBLIC has EXECUTE",
     )
     .level(Level::Warning),
+    Fault::new("auth-grant", "GRANT USAGE ON DOMAIN auth.signed TO {role}", "domain auth.signed", "{role} has USAGE")
+        .level(Level::Warning),
     Fault::new("auth-keys-exposed", "ALTER TABLE auth.keys DISABLE ROW LEVEL SECURITY", KEYS, "it has no row security"),
     Fault::new(
         "auth-keys-exposed",
