@@ -126,9 +126,9 @@ impl Registry {
         }
     }
 
-    /// One with this content that is nobody else's.
-    pub(crate) fn own(&self, content: &[u8], effects: Effects) -> Arc<Statement> {
-        self.make(OnceLock::from(Kept { content: content.into(), effects }))
+    /// One with the content of this one that is nobody else's.
+    pub(crate) fn another(&self, like: &Statement) -> Arc<Statement> {
+        self.make(like.kept.clone())
     }
 
     /// The same for a client that is told nothing of it and gives the server text. When a column is altered the parameters
@@ -147,12 +147,12 @@ impl Registry {
     pub(crate) fn renew(&self, identity: &Digest, old: &Statement, description: Description) -> Arc<Statement> {
         self.retire(identity, old);
         let Kept { content, effects } = old.kept.get().cloned().unwrap_or_default();
-        let new = self.intern(identity, &content, effects.clone());
+        let new = self.intern(identity, &content, effects);
         if *new.description.get_or_init(|| description.clone()) == description {
             return new;
         }
         // Somebody else was faster, and was told something else.
-        let own = self.make(OnceLock::from(Kept { content, effects }));
+        let own = self.another(old);
         let _ = own.description.set(description);
         own
     }

@@ -152,7 +152,7 @@ impl Statements {
                 let statement = self.registry.of_client(effects.unwrap_or_default());
                 let number = statement.number;
                 self.named.insert(name_key.into(), statement);
-                Pending::Named(name_key.into(), number, self.batch, None)
+                Pending::Named { name: name_key.into(), number, batch: self.batch, question: None }
             };
             self.pending.push_back(pending);
             return Ok(Verdict::Forward);
@@ -184,7 +184,7 @@ impl Statements {
         }
         let question = self.question_of_client(name_key, &statement);
         self.asks = question.is_some();
-        self.pending.push_back(Pending::Named(name_key.into(), number, self.batch, question));
+        self.pending.push_back(Pending::Named { name: name_key.into(), number, batch: self.batch, question });
         let mut verdict = rename(header, &[], name, &statement.name, way.patch);
         if self.asks {
             way.patch.extend(content);
@@ -223,7 +223,7 @@ impl Statements {
     /// The number of the statement that the last Parse was about.
     pub(crate) fn last_parsed(&self) -> Option<u64> {
         match self.pending.back() {
-            Some(Pending::Named(_, number, ..) | Pending::Unnamed(number, _)) => Some(*number),
+            Some(Pending::Named { number, .. } | Pending::Unnamed(number, _)) => Some(*number),
             _ => None,
         }
     }
@@ -312,7 +312,7 @@ impl Statements {
         let there = way.server.closed(statement.number);
         let verdict =
             if self.renames { rename(header, b"S", name, &statement.name, way.patch) } else { Verdict::Forward };
-        self.pending.push_back(Pending::Forgotten(name_key, statement, there, self.batch));
+        self.pending.push_back(Pending::Forgotten { name: name_key, statement, there, batch: self.batch });
         Ok(verdict)
     }
 
@@ -326,9 +326,9 @@ impl Statements {
     /// The statement of this content, for one more name. One that another name stands for has told the client already what
     /// it is, and this one may be told something else.
     fn statement_for(&self, content: &[u8], effects: Effects) -> Arc<Statement> {
-        let statement = self.registry.intern(&self.identity, content, effects.clone());
+        let statement = self.registry.intern(&self.identity, content, effects);
         let is_named = self.named.values().any(|held| Arc::ptr_eq(held, &statement));
-        if is_named { self.registry.own(content, effects) } else { statement }
+        if is_named { self.registry.another(&statement) } else { statement }
     }
 
     fn keep(&mut self, name: &[u8], statement: Arc<Statement>) {

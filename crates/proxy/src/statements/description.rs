@@ -9,7 +9,7 @@ use std::iter;
 
 use wire::frame::{Header, Tag, backend};
 
-use super::frames::length;
+use super::frames::{length, parameters};
 use crate::digest::{Digest, digest};
 
 /// What a server says of a statement.
@@ -24,21 +24,17 @@ pub(crate) struct Description {
 impl Description {
     /// Whether a Bind gives as many parameters as there are, as far as can be seen of what it has behind the names.
     pub(super) fn fits(&self, behind_names: &[u8]) -> bool {
-        let count = behind_names.split_first_chunk().and_then(|(formats, rest)| {
-            let formats = usize::from(u16::from_be_bytes(*formats));
-            rest.get(2 * formats..)?.first_chunk::<2>()
-        });
-        count.is_none_or(|count| self.parameters.starts_with(count))
+        parameters(behind_names).is_none_or(|(count, _)| self.parameters.starts_with(&count.to_be_bytes()))
     }
 
     /// How many columns it has.
-    pub(super) fn columns(&self) -> u16 {
+    pub(super) fn count(&self) -> u16 {
         self.columns.map_or(0, |(count, _)| count)
     }
 
     /// Whether a Bind fails that says a format for each column that was known.
     pub(super) fn refuses_formats_of(&self, known: &Self) -> bool {
-        self.columns.is_some() && self.columns() != known.columns()
+        self.columns.is_some() && self.count() != known.count()
     }
 
     /// The message that tells the types of the parameters.

@@ -50,6 +50,13 @@ pub(super) fn length(body: usize) -> [u8; 4] {
     u32::try_from(body + 4).expect("a frame that was a little shorter before came with such a length").to_be_bytes()
 }
 
+/// How many parameters a Bind gives, and what it has from the first of them on.
+pub(super) fn parameters(behind_names: &[u8]) -> Option<(u16, &[u8])> {
+    let (formats, rest) = behind_names.split_first_chunk()?;
+    let (count, rest) = rest.get(2 * usize::from(u16::from_be_bytes(*formats))..)?.split_first_chunk()?;
+    Some((u16::from_be_bytes(*count), rest))
+}
+
 /// Splits a zero-terminated string off.
 pub(super) fn c_string(bytes: &[u8]) -> Result<(&[u8], &[u8]), BadName> {
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(BadName)?;

@@ -113,7 +113,7 @@ impl Statements {
         };
         let (asker, becomes) = match request {
             Request::Bind(behind_names) if !statement.is_in_doubt(&self.registry) => {
-                match with_formats(behind_names, known.columns()) {
+                match with_formats(behind_names, known.count()) {
                     Some(behind_names) => (Asker::Binder, Ensured::GoesWith(behind_names)),
                     None => (Asker::Maker, Ensured::Goes),
                 }
@@ -199,7 +199,7 @@ impl Statements {
         way.patch.push(0);
         content.iter().for_each(|part| way.patch.extend(*part));
         way.owed.sent(frontend::PARSE, Answer::SwallowSuccess);
-        self.pending.push_back(Pending::Made(number, self.batch, question));
+        self.pending.push_back(Pending::Made { number, batch: self.batch, question });
         self.making += 1;
     }
 

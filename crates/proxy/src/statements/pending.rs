@@ -15,16 +15,16 @@ use crate::statement::Statement;
 pub(super) enum Pending {
     /// Nothing.
     Nothing,
-    /// The server makes this one, which the client has already, in the batch of this number.
-    Made(u64, u64, Option<Question>),
+    /// The server makes this one, which the client has already.
+    Made { number: u64, batch: u64, question: Option<Question> },
     /// The server closes this one, and the client keeps it.
     Closed(u64),
-    /// The client prepares a statement, in the batch of this number.
-    Named(Box<[u8]>, u64, u64, Option<Question>),
+    /// The client prepares a statement.
+    Named { name: Box<[u8]>, number: u64, batch: u64, question: Option<Question> },
     /// The client prepares the unnamed statement, which takes the place of this one.
     Unnamed(u64, Option<Unnamed>),
-    /// The client closes a statement, which the server had or not, in the batch of this number.
-    Forgotten(Box<[u8]>, Arc<Statement>, bool, u64),
+    /// The client closes a statement, which may have been `there` on the server.
+    Forgotten { name: Box<[u8]>, statement: Arc<Statement>, there: bool, batch: u64 },
     /// The client closes the unnamed statement.
     UnnamedForgotten,
 }
@@ -44,11 +44,11 @@ impl Statements {
     /// A Parse or Close was answered.
     pub(crate) fn answered(&mut self) {
         let answered = self.pending.pop_front();
-        self.making -= usize::from(matches!(answered, Some(Pending::Made(..))));
+        self.making -= usize::from(matches!(answered, Some(Pending::Made { .. })));
         match answered {
-            Some(Pending::Made(.., question) | Pending::Named(.., question)) => self.listen(question),
+            Some(Pending::Made { question, .. } | Pending::Named { question, .. }) => self.listen(question),
             Some(Pending::Unnamed(_, before)) => self.unnamed_parsed(before),
-            Some(Pending::Forgotten(_, statement, ..)) => self.bytes -= kept_bytes(&statement),
+            Some(Pending::Forgotten { statement, .. }) => self.bytes -= kept_bytes(&statement),
             _ => {}
         }
         self.awaits_name = false;
@@ -67,7 +67,7 @@ impl Statements {
     fn undo(&mut self, pending: Pending, failed: bool, server: &mut Prepared) {
         match pending {
             Pending::Nothing => {}
-            Pending::Made(number, _, question) => {
+            Pending::Made { number, question, .. } => {
                 self.making -= 1;
                 if let Some(question) = question {
                     self.unasked(&question);
@@ -79,7 +79,7 @@ impl Statements {
                 }
             }
             Pending::Closed(number) => server.restored(number),
-            Pending::Named(name, number, ..) => {
+            Pending::Named { name, number, .. } => {
                 server.closed(number);
                 if self.named.get(&name).is_some_and(|statement| statement.number == number) {
                     let statement = self.named.remove(&name);
@@ -87,7 +87,7 @@ impl Statements {
                 }
             }
             Pending::Unnamed(number, before) => self.unnamed_undone(number, before, failed, server),
-            Pending::Forgotten(name, statement, there, _) => {
+            Pending::Forgotten { name, statement, there, .. } => {
                 match there {
                     true if statement.kept.get().is_some() => server.restored(statement.number),
                     true => server.stays(statement.number),
@@ -104,7 +104,7 @@ impl Statements {
     pub(super) fn is_closing(&self, wanted: u64) -> bool {
         self.pending.iter().any(|pending| match pending {
             Pending::Closed(number) => *number == wanted,
-            Pending::Forgotten(_, statement, there, _) => *there && statement.number == wanted,
+            Pending::Forgotten { statement, there, .. } => *there && statement.number == wanted,
             _ => false,
         })
     }
@@ -113,7 +113,7 @@ impl Statements {
     /// left that undone.
     pub(super) fn is_name_uncertain(&self, name: &[u8]) -> bool {
         self.pending.iter().any(|pending| match pending {
-            Pending::Named(own, _, batch, _) | Pending::Forgotten(own, .., batch) => {
+            Pending::Named { name: own, batch, .. } | Pending::Forgotten { name: own, batch, .. } => {
                 **own == *name && *batch < self.batch
             }
             _ => false,
@@ -122,15 +122,22 @@ impl Statements {
 
     /// Whether the server is making this one for us.
     fn is_making(&self, wanted: u64) -> bool {
-        let made = |pending: &Pending| matches!(pending, Pending::Made(number, ..) if *number == wanted);
-        self.making > 0 && self.pending.iter().any(made)
+        self.made_in(wanted).next().is_some()
     }
 
     /// Whether this one may not be made after all, or not as it should be, because of what comes in an earlier batch.
     pub(super) fn is_uncertain(&self, wanted: u64) -> bool {
-        let earlier = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch < self.batch);
-        let now = |pending: &Pending| matches!(pending, Pending::Made(number, batch, _) if *number == wanted && *batch == self.batch);
-        let may_fail = self.hears_of(wanted) || self.making > 0 && self.pending.iter().any(earlier);
-        may_fail && !self.pending.iter().any(now)
+        let may_fail = self.hears_of(wanted) || self.made_in(wanted).any(|batch| batch < self.batch);
+        may_fail && self.made_in(wanted).all(|batch| batch != self.batch)
+    }
+
+    /// The batches in which the server is making this one for us.
+    fn made_in(&self, wanted: u64) -> impl Iterator<Item = u64> {
+        // Most often there is nothing.
+        let pending = (self.making > 0).then(|| self.pending.iter()).into_iter().flatten();
+        pending.filter_map(move |pending| match pending {
+            Pending::Made { number, batch, .. } if *number == wanted => Some(*batch),
+            _ => None,
+        })
     }
 }

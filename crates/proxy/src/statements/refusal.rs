@@ -10,7 +10,7 @@ use wire::frame::frontend;
 use wire::lane::Verdict;
 use wire::owed::Answer;
 
-use super::frames::about;
+use super::frames::{about, parameters};
 use super::{Statements, Way};
 
 /// The SQLSTATE of "prepared statement … does not exist".
@@ -42,7 +42,8 @@ impl Raised {
     pub(crate) fn by(answer: Answer, code: Option<&[u8]>, routine: Option<&[u8]>) -> Option<Self> {
         match answer {
             Answer::Refuse => (code == Some(NO_SUCH_STATEMENT)).then_some(Self::NoSuchStatement),
-            _ => (code.zip(routine) == Some(BAD_FORMATS)).then_some(Self::ResultFormats),
+            Answer::Forward => (code.zip(routine) == Some(BAD_FORMATS)).then_some(Self::ResultFormats),
+            Answer::Swallow | Answer::SwallowSuccess => None,
         }
     }
 }
@@ -99,10 +100,8 @@ pub(super) fn with_formats(behind_names: &[u8], columns: u16) -> Option<Vec<u8>>
 
 /// Where the formats of the result begin in what a Bind has behind its names.
 fn result_formats(behind_names: &[u8]) -> Option<usize> {
-    let mut rest = behind_names;
-    let formats = count(&mut rest)?;
-    rest = rest.get(2 * formats..)?;
-    for _ in 0..count(&mut rest)? {
+    let (count, mut rest) = parameters(behind_names)?;
+    for _ in 0..count {
         let (size, value) = rest.split_first_chunk()?;
         let size = match i32::from_be_bytes(*size) {
             -1 => 0,
@@ -111,12 +110,6 @@ fn result_formats(behind_names: &[u8]) -> Option<usize> {
         rest = value.get(size..)?;
     }
     Some(behind_names.len() - rest.len())
-}
-
-fn count(rest: &mut &[u8]) -> Option<usize> {
-    let (count, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u16::from_be_bytes(*count).into())
 }
 
 #[cfg(test)]

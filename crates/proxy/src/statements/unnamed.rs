@@ -80,7 +80,7 @@ impl Statements {
     pub(super) fn bytes_but_named(&self) -> usize {
         let before = self.pending.iter().map(|pending| match pending {
             Pending::Unnamed(_, Some(before)) => before.bytes(),
-            Pending::Forgotten(_, statement, ..) => kept_bytes(statement),
+            Pending::Forgotten { statement, .. } => kept_bytes(statement),
             _ => 0,
         });
         self.unnamed.as_ref().map_or(0, Unnamed::bytes) + before.sum::<usize>()
