@@ -42,17 +42,23 @@ pub(crate) fn owner_url(port: u16, database: &str) -> String {
     format!("postgresql://neondb_owner:owner@127.0.0.1:{port}/{database}")
 }
 
+/// A script that is told where the proxy and a database are.
+fn script_at(proxy: &Proxy, database: &str, command: &[&str]) -> Command {
+    let mut script = script(command);
+    script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string());
+    script.env("PGUSER", "authenticated").env("PGDATABASE", database);
+    script.env("OWNER_URL", owner_url(Stage::get().postgres_port(), database));
+    script
+}
+
 /// Runs a script of `tests/drivers` as alice, with a token of each size, on tables of its own.
 async fn works(command: &[&str], driver: &str) {
     let stage = Stage::get();
     let (database, _) = stage.demo_database().await;
     let proxy = Proxy::start(stage).await;
-    let owner = owner_url(stage.postgres_port(), &database);
     for size in SIZES {
-        let mut script = script(command);
+        let mut script = script_at(&proxy, &database, command);
         script.env("TOKEN", stage.token("alice").of_size(size).to_string()).env("SUB", "alice");
-        script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string());
-        script.env("PGUSER", "authenticated").env("PGDATABASE", &database).env("OWNER_URL", &owner);
         succeeds(&mut script, driver).await;
     }
 }
@@ -103,11 +109,8 @@ async fn recovers(command: &[&str], driver: &str) {
     let stage = Stage::get();
     let (database, _) = stage.demo_database().await;
     let proxy = Proxy::builder(stage).set("pool.default_pool_size", 1).start().await;
-    let mut script = script(command);
+    let mut script = script_at(&proxy, &database, command);
     script.env("TOKEN", stage.token("alice").to_string()).env("OTHER", stage.token("bob").to_string());
-    script.env("PGHOST", "127.0.0.1").env("PGPORT", proxy.port().to_string());
-    script.env("PGUSER", "authenticated").env("PGDATABASE", &database);
-    script.env("OWNER_URL", owner_url(stage.postgres_port(), &database));
     succeeds(&mut script, driver).await;
 }
 

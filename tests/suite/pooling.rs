@@ -9,6 +9,7 @@ mod cancels;
 mod leftovers;
 mod limits;
 mod pins;
+mod scene;
 mod sequences;
 mod settings;
 mod skipped;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use pgusher_tests::request::{extended, flush, query, sync};
+use pgusher_tests::request::{bind_named, execute, extended, flush, parse_named, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage, message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
@@ -326,4 +326,29 @@ async fn a_server_that_is_ready_within_a_switch_is_not_believed() {
         assert_eq!((error.field(b'V').as_deref(), error.sqlstate().as_str()), (Some("FATAL"), "08006"), "{what}");
         assert_next_works(&proxy, stage, &database, backend, what).await;
     }
+}
+
+/// One that has not refused what it was made to would show a client other columns than it knows.
+#[tokio::test]
+async fn a_server_that_binds_what_it_was_made_to_refuse_is_not_believed() {
+    let stage = Stage::get();
+    let (port, lie) = lying(stage).await;
+    let builder = Proxy::builder(stage).set("upstream.port", port).set("upstream.sslmode", "disable");
+    // Of two statements one has to be made again each time.
+    let proxy = builder.set("pool.default_pool_size", 1).set("pool.max_prepared_statements", 1).start().await;
+    let mut alice = proxy.session(&stage.token("alice")).await;
+    let prepare = [parse_named("two", "SELECT 1, 2"), parse_named("other", "SELECT 3"), sync()].concat();
+    assert_eq!(Message::tags(&alice.answers(&prepare, 1).await[0]), "11Z");
+    // The old one is closed, and "two" made again, described with three columns, bound and run.
+    let column = [&b"c\0"[..], &[0; 18]].concat();
+    let described = message(b'T', &[&[0, 3][..], &column.repeat(3)].concat());
+    let row = message(b'D', b"\0\x03\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c");
+    let before = [message(b'3', b""), message(b'1', b""), message(b't', b"\0\0"), described];
+    *lie.lock().expect("nobody panics") = [before.concat(), message(b'2', b""), row].concat();
+
+    alice.send(&[bind_named("", "two", &[]), execute(), sync()].concat()).await;
+
+    let heard = alice.until_end().await;
+    let [error] = &heard[..] else { panic!("one error, not {heard:?}") };
+    assert_eq!((error.field(b'V').as_deref(), error.sqlstate().as_str()), (Some("FATAL"), "0A000"));
 }

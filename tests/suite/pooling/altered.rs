@@ -3,34 +3,12 @@
 
 use std::slice::from_ref;
 
-use pgusher::demo::home::random_hex;
 use pgusher_tests::request::{bind_named, close_named, describe_named, execute, parse_named, query, sync, terminate};
 use pgusher_tests::{Message, Proxy, Raw, Stage, message, wait};
-use tokio_postgres::Client;
 
+use super::scene::{RESULT_CHANGED, Scene, alter, change_hands, table};
 use super::statements::{batch, call, value_of};
 use super::{Crowd, pool_of, run};
-
-/// What Postgres says of a plan with another result than before.
-pub(super) const RESULT_CHANGED: &str = "0A000";
-
-/// A table with one row, and the superuser who alters it.
-pub(super) async fn table(stage: &Stage) -> (String, Client) {
-    let (name, superuser) = (format!("altered_{}", random_hex(4)), stage.superuser().await);
-    let create =
-        format!("CREATE TABLE {name} (n int); INSERT INTO {name} VALUES (1); GRANT ALL ON {name} TO authenticated");
-    superuser.batch_execute(&create).await.expect("a table");
-    (name, superuser)
-}
-
-pub(super) async fn alter(superuser: &Client, sql: &str) {
-    superuser.batch_execute(sql).await.expect("the superuser may");
-}
-
-/// Has the one server of a proxy forget whatever was prepared on it.
-pub(super) async fn change_hands(bob: &mut Raw) {
-    assert_eq!(bob.value("SELECT auth.user_id()").await, "bob");
-}
 
 /// Has the proxy find out that something was altered: a session that comes upon it first ends.
 async fn find_out(proxy: &Proxy, bob: &mut Raw) {
@@ -72,18 +50,12 @@ async fn an_error_that_is_only_called_so_makes_nobody_look_first() {
 
 #[tokio::test]
 async fn once_it_is_known_that_something_was_altered_all_goes_as_it_does_directly() {
-    let (stage, proxy) = (Stage::get(), pool_of(1).await);
-    let (table, superuser) = table(stage).await;
-    let mut bob = proxy.session(&stage.token("bob")).await;
-    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
-    let prepare = [
-        parse_named("rows", format!("SELECT * FROM {table}")),
-        parse_named("new", format!("INSERT INTO {table} (n) VALUES ($1) RETURNING *")),
-        parse_named("same", format!("SELECT n FROM {table} WHERE n = $1")),
+    let statements = [
+        ("rows", "SELECT * FROM {table}"),
+        ("new", "INSERT INTO {table} (n) VALUES ($1) RETURNING *"),
+        ("same", "SELECT n FROM {table} WHERE n = $1"),
     ];
-    for session in [&mut direct, &mut alice] {
-        assert_eq!(batch(session, &prepare).await.0, "111Z");
-    }
+    let Scene { proxy, table, superuser, mut bob, mut alice, mut direct } = Scene::with(&statements).await;
     find_out(&proxy, &mut bob).await;
     alter(&superuser, &format!("ALTER TABLE {table} ADD m text")).await;
 
@@ -112,13 +84,8 @@ async fn once_it_is_known_that_something_was_altered_all_goes_as_it_does_directl
 
 #[tokio::test]
 async fn the_refusal_is_postgres_own_to_those_who_look_closely() {
-    let (stage, proxy) = (Stage::get(), pool_of(1).await);
-    let (table, superuser) = table(stage).await;
-    let mut bob = proxy.session(&stage.token("bob")).await;
-    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
-    for session in [&mut direct, &mut alice] {
-        batch(session, &[parse_named("s", format!("SELECT * FROM {table}"))]).await;
-    }
+    let Scene { proxy, table, superuser, mut bob, mut alice, mut direct } =
+        Scene::with(&[("s", "SELECT * FROM {table}")]).await;
     find_out(&proxy, &mut bob).await;
     alter(&superuser, &format!("ALTER TABLE {table} RENAME n TO m")).await;
     let request = [call("s"), sync()].concat();
@@ -131,10 +98,7 @@ async fn the_refusal_is_postgres_own_to_those_who_look_closely() {
 
 #[tokio::test]
 async fn a_pipeline_is_answered_in_step_though_each_statement_is_looked_at_first() {
-    let (stage, proxy) = (Stage::get(), pool_of(1).await);
-    let (table, superuser) = table(stage).await;
-    let mut bob = proxy.session(&stage.token("bob")).await;
-    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
+    let Scene { proxy, table, superuser, mut bob, mut alice, mut direct } = Scene::new().await;
     let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
     for session in [&mut direct, &mut alice] {
         let columns = |number| if number % 3 == 0 { "*" } else { "n" };
@@ -159,13 +123,8 @@ async fn a_pipeline_is_answered_in_step_though_each_statement_is_looked_at_first
 
 #[tokio::test]
 async fn what_else_is_wrong_is_told_before_as_it_is_directly() {
-    let (stage, proxy) = (Stage::get(), pool_of(1).await);
-    let (table, superuser) = table(stage).await;
-    let mut bob = proxy.session(&stage.token("bob")).await;
-    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
-    for session in [&mut direct, &mut alice] {
-        batch(session, &[parse_named("s", format!("SELECT * FROM {table} WHERE n = $1"))]).await;
-    }
+    let Scene { proxy, table, superuser, mut bob, mut alice, mut direct } =
+        Scene::with(&[("s", "SELECT * FROM {table} WHERE n = $1")]).await;
     find_out(&proxy, &mut bob).await;
     alter(&superuser, &format!("ALTER TABLE {table} ADD m text")).await;
     let (right, wrong) = (bind_named("", "s", &["1"]), bind_named("", "s", &["1", "2"]));
@@ -270,10 +229,7 @@ async fn one_client_may_have_one_text_from_before_and_from_after() {
 
 #[tokio::test]
 async fn parameters_keep_the_types_that_the_client_was_told() {
-    let (stage, proxy) = (Stage::get(), pool_of(1).await);
-    let (table, superuser) = table(stage).await;
-    let mut bob = proxy.session(&stage.token("bob")).await;
-    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
+    let Scene { proxy: _proxy, table, superuser, mut bob, mut alice, mut direct } = Scene::new().await;
     let parse = parse_named("s", format!("SELECT 'found' FROM {table} WHERE n = $1"));
     // One parameter in binary: an int of four bytes.
     let bind = message(b'B', b"\0s\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\0\x01\0\0");
@@ -340,13 +296,8 @@ async fn a_wide_result_is_compared_like_a_narrow_one() {
 
 #[tokio::test]
 async fn a_statement_whose_table_is_gone_fails_as_it_does_directly_and_works_when_it_is_back() {
-    let (stage, proxy) = (Stage::get(), pool_of(1).await);
-    let (table, superuser) = table(stage).await;
-    let mut bob = proxy.session(&stage.token("bob")).await;
-    let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
-    for session in [&mut direct, &mut alice] {
-        batch(session, &[parse_named("s", format!("SELECT * FROM {table}"))]).await;
-    }
+    let Scene { proxy, table, superuser, mut bob, mut alice, mut direct } =
+        Scene::with(&[("s", "SELECT * FROM {table}")]).await;
     let there =
         format!("CREATE TABLE {table} (n int); INSERT INTO {table} VALUES (2); GRANT SELECT ON {table} TO PUBLIC");
     for find_out_before in [false, true] {

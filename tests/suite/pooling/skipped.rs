@@ -1,11 +1,10 @@
 //! Statements whose Close, or whose making, an error before has skipped, and texts that a client has under two names.
 
-use pgusher_tests::request::{close_named, describe_named, execute_named, parse_named, sync};
-use pgusher_tests::{Message, Proxy, Raw, Stage};
+use pgusher_tests::request::{close_named, describe_named, execute_named, parse_named};
+use pgusher_tests::{Proxy, Stage};
 
-use super::altered::{RESULT_CHANGED, alter, change_hands, table};
-use super::pool_of;
-use super::statements::{batch, call};
+use super::scene::{RESULT_CHANGED, Scene, change_hands};
+use super::statements::{batch, batches, call};
 
 /// What fails in a batch, and leaves undone what is behind it.
 fn failure() -> Vec<u8> {
@@ -24,25 +23,14 @@ async fn assert_same(most: usize, prepare: &[(&str, &str)], pipeline: &[Vec<u8>]
         for (name, text) in prepare {
             batch(session, &[parse_named(name, text)]).await;
         }
-        let mut answers = summaries(session, pipeline).await;
+        let mut answers = batches(session, pipeline).await;
         for _ in 0..2 {
             let calls: Vec<_> = later.iter().map(|name| call(name)).collect();
-            answers.extend(summaries(session, &calls).await);
+            answers.extend(batches(session, &calls).await);
         }
         told.push(answers);
     }
     assert_eq!(told[1], told[0], "through, and directly");
-}
-
-/// Of each answer its tags, and the values, or the error's SQLSTATE.
-async fn summaries(session: &mut Raw, parts: &[Vec<u8>]) -> Vec<(String, String)> {
-    let bytes = parts.iter().flat_map(|part| [&part[..], &sync()].concat()).collect::<Vec<_>>();
-    let answers = session.answers(&bytes, parts.len()).await;
-    let summary = |answer: &Vec<Message>| {
-        let error = answer.iter().find(|message| message.tag == b'E').map(Message::sqlstate);
-        (Message::tags(answer), error.unwrap_or_else(|| Message::values(answer).concat()))
-    };
-    answers.iter().map(summary).collect()
 }
 
 #[tokio::test]
@@ -86,34 +74,27 @@ async fn a_name_whose_close_was_skipped_is_taken() {
 async fn a_text_under_a_second_name_does_not_change_what_the_first_one_is() {
     for text in ["SELECT * FROM {table}", "INSERT INTO {table} (n) VALUES (7) RETURNING *"] {
         for takes_turns in [false, true] {
-            let (stage, proxy) = (Stage::get(), pool_of(1).await);
-            let (table, superuser) = table(stage).await;
-            alter(&superuser, &format!("ALTER TABLE {table} ADD m int")).await;
-            let text = text.replace("{table}", &table);
-            let mut bob = proxy.session(&stage.token("bob")).await;
-            let (mut alice, mut direct) = (proxy.session(&stage.token("alice")).await, stage.direct_session().await);
-            for session in [&mut direct, &mut alice] {
-                batch(session, &[parse_named("first", &text), parse_named("again", &text)]).await;
-            }
+            let mut scene = Scene::new().await;
+            scene.alter("ALTER TABLE {table} ADD m int").await;
+            scene.prepare(&[("first", text), ("again", text)]).await;
             if takes_turns {
-                change_hands(&mut bob).await;
+                change_hands(&mut scene.bob).await;
             }
-            alter(&superuser, &format!("ALTER TABLE {table} ADD more text")).await;
-            let (second, again) = (parse_named("second", &text), parse_named("again", &text));
+            scene.alter("ALTER TABLE {table} ADD more text").await;
+            let parse = |name| parse_named(name, scene.fill(text));
             let pipeline = [
-                [second, call("first")].concat(),
+                [parse("second"), call("first")].concat(),
                 call("first"),
                 describe_named(b'S', "first"),
-                [close_named(b'S', "again"), again, call("first")].concat(),
+                [close_named(b'S', "again"), parse("again"), call("first")].concat(),
                 close_named(b'S', "again"),
-                parse_named("again", &text),
+                parse("again"),
                 call("first"),
             ];
-            let (direct, through) = (summaries(&mut direct, &pipeline).await, summaries(&mut alice, &pipeline).await);
-            assert_eq!(direct[0], ("1EZ".to_owned(), RESULT_CHANGED.to_owned()));
+            let [direct, through] = scene.told(&pipeline).await;
+            assert_eq!(direct[0], ("1EZ".to_owned(), vec![RESULT_CHANGED.to_owned()]));
             assert_eq!(through, direct, "{text}");
-            let inserted = format!("SELECT FROM {table} WHERE n = 7");
-            assert_eq!(superuser.query(&inserted, &[]).await.expect("rows").len(), 0, "what is refused is not run");
+            assert_eq!(scene.rows(7).await, 0, "what is refused is not run");
         }
     }
 }

@@ -11,9 +11,18 @@ use super::{Crowd, pool_of, run};
 
 /// Sends a batch with its Sync; returns the tags, and the SQLSTATE of an error or the values.
 pub(super) async fn batch(client: &mut Raw, requests: &[Vec<u8>]) -> (String, Vec<String>) {
-    let answer = client.answers(&[requests.concat(), sync()].concat(), 1).await.remove(0);
-    let error = answer.iter().find(|message| message.tag == b'E').map(Message::sqlstate);
-    (Message::tags(&answer), error.map_or_else(|| Message::values(&answer), |code| vec![code]))
+    batches(client, &[requests.concat()]).await.remove(0)
+}
+
+/// The same of several, sent in one write.
+pub(super) async fn batches(client: &mut Raw, batches: &[Vec<u8>]) -> Vec<(String, Vec<String>)> {
+    let bytes: Vec<_> = batches.iter().flat_map(|requests| [&requests[..], &sync()].concat()).collect();
+    let answers = client.answers(&bytes, batches.len()).await;
+    let summary = |answer: &Vec<Message>| {
+        let error = answer.iter().find(|message| message.tag == b'E').map(Message::sqlstate);
+        (Message::tags(answer), error.map_or_else(|| Message::values(answer), |code| vec![code]))
+    };
+    answers.iter().map(summary).collect()
 }
 
 /// Executes a statement without parameters.
