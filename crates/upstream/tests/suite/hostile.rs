@@ -113,7 +113,8 @@ async fn serve_challenge(challenge: fn(&str) -> Vec<u8>) -> u16 {
         client.write_all(&request(SASL, b"SCRAM-SHA-256\0\0")).await.expect("the client listens");
         let first = read_frame(&mut client, 1024).await.expect("the client's first message");
         let first = String::from_utf8_lossy(&first.body);
-        let nonce = first.rsplit_once("r=").expect("a nonce").1;
+        // A nonce may hold any printable character, "r=" too, but no comma (RFC 5802, section 7).
+        let nonce = first.split_once(",r=").expect("a nonce").1;
         client.write_all(&challenge(nonce)).await.expect("the client listens");
         hear_out(&mut client).await;
     };
