@@ -2,13 +2,16 @@
 //! one of a client that has the server now.
 
 use pgusher_tests::request::{extended, query, sync};
-use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
+use pgusher_tests::{Message, Proxy, ProxyBuilder, Raw, Stage, wait};
 
 use super::{pool_of, run};
 
 /// A session, and the body of its BackendKeyData.
 async fn log_in(proxy: &Proxy, subject: &str) -> (Raw, Vec<u8>) {
-    let mut session = proxy.raw().await;
+    log_in_over(proxy.raw().await, subject).await
+}
+
+async fn log_in_over(mut session: Raw, subject: &str) -> (Raw, Vec<u8>) {
     let greeting = session.log_in(&Stage::get().token(subject).to_string()).await;
     let key = greeting.into_iter().find(|message| message.tag == b'K').expect("a key to cancel with");
     (session, key.body)
@@ -50,11 +53,26 @@ async fn a_cancel_of_a_client_that_is_idle_or_has_gone_hits_nobody() {
 
 #[tokio::test]
 async fn a_cancel_of_a_client_that_waits_for_a_server_ends_its_request_and_no_other() {
-    let stage = Stage::get();
-    let builder = Proxy::builder(stage).set("pool.default_pool_size", 1).set("pool.query_wait_notify", "1ms");
-    let proxy = builder.start().await;
-    let (mut busy, _) = log_in(&proxy, "bob").await;
-    let (mut alice, key) = log_in(&proxy, "alice").await;
+    let proxy = one_server().start().await;
+    let alice = log_in(&proxy, "alice").await;
+    cancel_in_line(&proxy, alice).await;
+}
+
+#[tokio::test]
+async fn so_does_a_cancel_of_one_that_waits_at_the_end_of_a_websocket() {
+    let proxy = one_server().http().start().await;
+    let alice = log_in_over(proxy.websocket().await.into_raw(), "alice").await;
+    cancel_in_line(&proxy, alice).await;
+}
+
+/// For which who waits is told so.
+fn one_server() -> ProxyBuilder<'static> {
+    Proxy::builder(Stage::get()).set("pool.default_pool_size", 1).set("pool.query_wait_notify", "1ms")
+}
+
+/// Requests of one who waits behind another are cancelled, each in its turn.
+async fn cancel_in_line(proxy: &Proxy, (mut alice, key): (Raw, Vec<u8>)) {
+    let (mut busy, _) = log_in(proxy, "bob").await;
     let insert = "INSERT INTO todos (task) VALUES ('cancelled') RETURNING 'here'";
     let batch = [extended(insert), extended(insert)].concat();
     let long = query(format!("{insert} /* {} */", "-".repeat(100_000)));
