@@ -3,7 +3,7 @@
 use pgusher_upstream::{Binding, Error, MethodError, Parameters, SslMode, Tls};
 
 use crate::harness::{Attempt, trusting, value};
-use crate::postgres::{WITH_TLS, WITHOUT_TLS};
+use crate::postgres::{Reserved, WITH_TLS, WITHOUT_TLS};
 
 fn refused_method(result: Result<pgusher_upstream::Server, Error>) -> MethodError {
     match result {
@@ -132,9 +132,9 @@ async fn a_client_is_told_of_its_database_and_its_values() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_said_so() {
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let nobody = Reserved::port();
 
-    let refused = Attempt::new("127.0.0.1", closed).open().await;
+    let refused = Attempt::new("127.0.0.1", nobody.port).open().await;
 
     assert!(matches!(refused, Err(Error::Unreachable { .. })));
 }

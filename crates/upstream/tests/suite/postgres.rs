@@ -2,7 +2,7 @@
 //! watched by a shell that stops and removes it when this process ends, however it ends.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use socket2::{Domain, Socket, Type};
 
 /// A cluster with TLS, unless it was built without. Its certificate is for `localhost`, not for `127.0.0.1`.
 pub(crate) static WITH_TLS: LazyLock<Postgres> = LazyLock::new(|| Postgres::start("tls", TLS_CONF));
@@ -65,6 +66,8 @@ pub(crate) struct Postgres {
     pub(crate) dir: PathBuf,
     pub(crate) port: u16,
     bin: PathBuf,
+    /// Keeps the port while the server is not there, or not yet.
+    _reserved: Reserved,
     /// Waits for its standard input to close, which it does when this process ends.
     _watchdog: Child,
 }
@@ -76,10 +79,11 @@ impl Postgres {
         if let Some((uid, gid)) = unprivileged() {
             chown(&dir, Some(uid), Some(gid)).expect("the cluster's owner");
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let reserved = Reserved::port();
+        let port = reserved.port;
         let bin = binaries();
         let (tls, certified) = if knows_tls(&bin) { (tls, CERTIFIED) } else { ("", "") };
-        let postgres = Self { _watchdog: watch(&dir, &bin), dir, port, bin };
+        let postgres = Self { _watchdog: watch(&dir, &bin), dir, port, bin, _reserved: reserved };
         postgres.write_certificates();
         postgres.run("initdb", &["-D", "data", "-U", "owner", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
         postgres.write("data/postgresql.conf", &format!("{CONF}port = {port}\n{tls}"));
@@ -156,6 +160,22 @@ impl Postgres {
         self.write("server.key", &server.1);
         self.write("client.crt", &client.0);
         self.write("client.key", &client.1);
+    }
+}
+
+/// A port that nobody listens at. Bound it is nobody's who takes any free one; a server that names it can have it.
+pub(crate) struct Reserved {
+    pub(crate) port: u16,
+    _socket: Socket,
+}
+
+impl Reserved {
+    pub(crate) fn port() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("its address");
+        Self { port: address.port(), _socket: socket }
     }
 }
 

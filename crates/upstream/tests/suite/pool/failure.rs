@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::{ALICE, BOB, admitted, config, hasty, in_line, lease, open, pid, pools, pools_of, total, until, want};
+use crate::postgres::Reserved;
 use crate::scripted::Scripted;
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -133,9 +134,9 @@ async fn who_does_not_come_through_the_login_in_time_keeps_its_place_until_it_is
 
 #[tokio::test]
 async fn ten_thousand_names_leave_no_pools_behind() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = Reserved::port();
     let retry = PoolConfig { server_login_retry: Duration::from_millis(1), min_pool_size: 1, ..config(1) };
-    let pools = pools_of(nobody, retry);
+    let pools = pools_of(nobody.port, retry);
 
     for number in 0..10_000 {
         let database = format!("database_{number}");
