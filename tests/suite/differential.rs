@@ -9,6 +9,7 @@ mod trace;
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use churn::Churner;
 use pgusher_tests::Random;
@@ -115,6 +116,8 @@ async fn a_session_ends_through_the_proxy_as_it_does_without() {
 struct Lab {
     proxy: Proxy,
     names: Names,
+    /// Of the labs of this process.
+    number: u8,
     through: String,
     past: String,
     superusers: [Client; 2],
@@ -130,6 +133,8 @@ const CHURNERS: [&str; 3] = ["alice", "bob", "carol"];
 
 impl Lab {
     async fn set_up() -> Self {
+        static LABS: AtomicU8 = AtomicU8::new(0);
+
         let stage = Stage::get();
         let pool_mode = pool_mode();
         let names = if pool_mode == "session" { Names::Kept } else { Names::Replaced };
@@ -140,7 +145,7 @@ impl Lab {
         for superuser in &superusers {
             superuser.batch_execute(sql::TABLES).await.expect("tables");
         }
-        Self { proxy, names, through, past, superusers }
+        Self { proxy, names, number: LABS.fetch_add(1, Ordering::Relaxed), through, past, superusers }
     }
 
     /// Makes both databases what they were before the first trace.
@@ -199,7 +204,8 @@ impl Lab {
         let (through, greeting) = self.proxy.greeted_session(&stage.token("alice"), &database).await;
         let past = stage.direct_session_of(&self.past).await;
         // Both servers began with the same settings, but what the one past the proxy said of them is not seen here.
-        (Side::new(through, self.names, b"thru", &greeting), Side::new(past, self.names, b"past", &greeting))
+        let [one, other] = ['t', 'p'].map(|side| format!("{side}{:03}", self.number));
+        (Side::new(through, self.names, one, &greeting), Side::new(past, self.names, other, &greeting))
     }
 }
 
