@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt};
+
 /// How long something may take that must happen. Only a test that fails waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,6 +24,17 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         }
     };
     within(what, looking).await
+}
+
+/// Reads so many bytes, or up to the end, and throws them away; returns how many there were. However long all of it takes, it
+/// is only to go on.
+///
+/// # Panics
+/// After [`PATIENCE`] without a byte, naming what never came.
+pub async fn drain(what: &str, stream: &mut (impl AsyncRead + Unpin), most: u64) -> u64 {
+    let (mut rest, mut part) = (stream.take(most), vec![0; 1 << 16]);
+    while within(what, rest.read(&mut part)).await.is_ok_and(|read| read > 0) {}
+    most - rest.limit()
 }
 
 /// Waits for something that announces itself.

@@ -2,7 +2,6 @@
 
 use pgusher_tests::request::{bind, copy_data, copy_done, copy_fail, execute, extended, parse, query, sync};
 use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
-use tokio::io::AsyncReadExt;
 
 /// What passes in the tests of memory.
 const GIBIBYTE: u64 = 1 << 30;
@@ -35,10 +34,8 @@ async fn a_gibibyte_is_copied_out_under_a_flat_memory() {
     session.send(&query(format!("COPY (SELECT repeat('x', 8186) FROM generate_series(1, {rows})) TO STDOUT"))).await;
 
     // Each row has five bytes of header and one of line end; around them are CopyOutResponse, CopyDone and two more.
-    let mut stream = session.into_stream().take(GIBIBYTE);
-    let mut sink = tokio::io::sink();
-    let copied = wait::within("a gibibyte", tokio::io::copy(&mut stream, &mut sink)).await;
-    assert_eq!(copied.expect("no error"), GIBIBYTE);
+    let copied = wait::drain("a gibibyte", &mut session.into_stream(), GIBIBYTE).await;
+    assert_eq!(copied, GIBIBYTE);
     assert!(proxy.peak_memory() < FLAT, "{} bytes", proxy.peak_memory());
 }
 

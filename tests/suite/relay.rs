@@ -99,7 +99,7 @@ async fn a_frame_of_hundreds_of_megabytes_passes_each_way_under_a_flat_memory() 
     let columns = [parse(format!("SELECT repeat('x', {SIZE})")), bind(), execute(), sync()].concat();
     session.send(&columns).await;
     let mut stream = session.into_stream();
-    let received = wait::within("the row", received(&mut stream, b'D')).await;
+    let received = received(&mut stream, b'D').await;
     assert_eq!(received, u64::from(SIZE) + 6);
     assert!(proxy.peak_memory() < 64 << 20, "{} bytes", proxy.peak_memory());
 }
@@ -115,10 +115,9 @@ fn bind_header(size: u32) -> Vec<u8> {
 /// Reads up to the first message with this tag and through it; returns the size of its body.
 async fn received(stream: &mut (impl tokio::io::AsyncRead + Unpin), tag: u8) -> u64 {
     loop {
-        let found = stream.read_u8().await.expect("a tag");
+        let found = wait::within("a message", stream.read_u8()).await.expect("a tag");
         let body = u64::from(stream.read_u32().await.expect("a length")) - 4;
-        let count = tokio::io::copy(&mut stream.take(body), &mut tokio::io::sink()).await.expect("a body");
-        assert_eq!(count, body);
+        assert_eq!(wait::drain("a body", stream, body).await, body);
         if found == tag {
             return body;
         }
