@@ -274,7 +274,7 @@ impl ProxyBuilder<'_> {
 
     /// Starts it without waiting for anything.
     pub async fn spawn(self) -> Proxy {
-        let directory = self.stage.files().join(format!("proxy-{}", random_hex(4)));
+        let directory = self.stage.files().join(format!("proxy-{}", random_hex(8)));
         std::fs::create_dir(&directory).expect("a directory");
         std::fs::write(directory.join("proxy.toml"), self.toml(&directory)).expect("a file");
         let mut command = match &self.ulimit {

@@ -115,18 +115,20 @@ async fn a_client_that_finds_no_server_in_time_is_told_which_limit_it_was() {
 #[tokio::test]
 async fn clients_that_wait_for_a_server_get_it_in_the_order_they_came() {
     let stage = Stage::get();
-    let proxy = Proxy::builder(stage).set("pool.default_pool_size", 1).start().await;
+    let builder = Proxy::builder(stage).set("pool.pool_mode", "session").set("pool.default_pool_size", 1);
+    let proxy = builder.set("listen.admin", "127.0.0.1:0").start().await;
     let first = proxy.connect(&stage.token("alice")).await;
     let (entered, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let in_line = r#"pgusher_clients_waiting{database="neondb",role="authenticated"}"#;
     let names = ["one", "two", "three", "four"];
-    for name in names {
+    for (number, name) in (1..).zip(names) {
         let (config, entered) = (proxy.config(&stage.token(name)), entered.clone());
         tokio::spawn(async move {
             drop(config.connect(NoTls).await.expect("there will be a server"));
             entered.send(name).expect("the test waits");
         });
-        // From the moment on at which it is logged in it waits in line.
-        proxy.logs(&format!("\"subject\":\"{name}\"")).await;
+        let waits = async || (proxy.metric(in_line).await? == number.to_string()).then_some(());
+        wait::until("a client to be in line", waits).await;
     }
 
     drop(first);

@@ -52,10 +52,14 @@ async fn a_statement_is_answered_before_its_session_ends() {
     let mut proxy = Proxy::start(stage).await;
     let mut session = proxy.session(&stage.token("alice")).await;
     let backend = session.backend().await;
-    session.send(&query("SELECT pg_sleep(0.3)")).await;
-    stage.until_backend(backend, "wait_event = 'PgSleep'").await;
+    let holder = stage.superuser().await;
+    holder.batch_execute("SELECT pg_advisory_lock(4800)").await.expect("a lock");
+    session.send(&query("SELECT pg_advisory_xact_lock(4800)")).await;
+    stage.until_backend(backend, "wait_event = 'advisory'").await;
 
     proxy.signal("TERM").await;
+    proxy.logs("shutting down").await;
+    holder.batch_execute("SELECT pg_advisory_unlock(4800)").await.expect("its own lock");
 
     assert_eq!(Message::tags(&session.until_ready().await), "TDCZ");
     assert_told_to_go(&mut session).await;

@@ -30,14 +30,14 @@ async fn what_one_request_leaves_the_next_does_not_find() {
         "SET TIME ZONE 'Asia/Tokyo'",
         "CREATE TEMP TABLE todos (x int)",
         "LISTEN somebody",
-        "SELECT pg_advisory_lock(1)::text",
+        "SELECT pg_advisory_lock(4810)::text",
         "SELECT set_config('request.jwt.claims', '{\"sub\":\"bob\"}', false)",
     ] {
         assert_eq!(proxy.sql(&alice, query).await.status, StatusCode::OK, "{query}");
     }
     let look = "SELECT current_setting('TimeZone') <> 'Asia/Tokyo' AS zone, \
         (SELECT count(*)::int FROM pg_listening_channels()) AS channels, \
-        (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory') AS locks, \
+        (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND objid = 4810) AS locks, \
         'todos'::regclass = 'public.todos'::regclass AS todos, auth.user_id() AS me";
     for (token, me) in [(&alice, "alice"), (&bob, "bob")] {
         let found = proxy.sql_rows(token, look).await;

@@ -72,6 +72,7 @@ async fn what_is_sent_when_the_session_is_over_is_for_nobody() {
     let (code, said) = websocket.closed().await;
     assert_eq!(code, 1000);
     assert!(said.ends_with(b"SELECT 1\0Z\0\0\0\x05I"), "{:?}", String::from_utf8_lossy(&said));
+    proxy.logs("session ended").await;
     assert_eq!(proxy.log().iter().filter(|line| line.contains("\"login\"")).count(), 1);
 }
 
