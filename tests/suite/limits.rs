@@ -5,7 +5,7 @@ use std::fmt::Display;
 use pgusher_tests::request::{parse, query};
 use pgusher_tests::{Message, Proxy, Raw, Stage, startup, wait};
 use tokio::net::TcpStream;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 /// What a client is told that came too many.
 async fn assert_full(proxy: &Proxy, token: &impl Display, message: &str, detail: &str) {
@@ -16,7 +16,10 @@ async fn assert_full(proxy: &Proxy, token: &impl Display, message: &str, detail:
 
 /// Tries to get in until it works: a place is free a moment after its holder has gone, not at once.
 async fn let_in(proxy: &Proxy, token: &impl Display) -> Client {
-    let config = proxy.config(token);
+    let_in_with(&proxy.config(token)).await
+}
+
+async fn let_in_with(config: &Config) -> Client {
     wait::until("a place to be free", async || {
         let (client, connection) = config.connect(NoTls).await.ok()?;
         tokio::spawn(connection);
@@ -100,14 +103,15 @@ async fn a_client_that_finds_no_server_in_time_is_told_which_limit_it_was() {
     let builder = Proxy::builder(stage).set("pool.pool_mode", "session").set("pool.default_pool_size", 1);
     let proxy = builder.set("pool.query_wait_timeout", "200ms").start().await;
     let token = stage.token("alice");
-    let first = proxy.connect(&token).await;
+    // A server may take longer to open than clients wait here. It is there for a later one then.
+    let first = let_in(&proxy, &token).await;
 
     let detail = "default_pool_size is 1, query_wait_timeout is 0.2 s.";
     assert_full(&proxy, &token, "no server connection became free in time", detail).await;
 
     // Another role has servers of its own.
     let mut anonymous = proxy.config(&"");
-    proxy.connect_with(anonymous.user("anonymous")).await;
+    let_in_with(anonymous.user("anonymous")).await;
     drop(first);
     let_in(&proxy, &token).await;
 }
@@ -218,6 +222,8 @@ async fn a_statement_that_cannot_be_cancelled_keeps_its_place_in_the_pool() {
     let builder = Proxy::builder(stage).set("pool.default_pool_size", 1);
     let proxy = builder.set("pool.query_wait_timeout", "300ms").start().await;
     let token = stage.token("alice");
+    // The server may take longer to open than clients wait here. Who has been greeted so once needs none to be let in.
+    let_in_with(proxy.config(&token).application_name("first")).await;
     let mut session = proxy.fragile_session(&token).await;
     let backend = session.backend().await;
     let stubborn =
