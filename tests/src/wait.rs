@@ -26,8 +26,8 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
     within(what, looking).await
 }
 
-/// Reads so many bytes, or up to the end, and throws them away; returns how many there were. However long all of it takes, it
-/// is only to go on.
+/// Reads so many bytes, or up to the end, and throws them away; returns how many there were. However long all of it
+/// takes, it is only to go on.
 ///
 /// # Panics
 /// After [`PATIENCE`] without a byte, naming what never came.
