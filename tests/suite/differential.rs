@@ -204,7 +204,8 @@ impl Lab {
         let (through, greeting) = self.proxy.greeted_session(&stage.token("alice"), &database).await;
         let past = stage.direct_session_of(&self.past).await;
         // Both servers began with the same settings, but what the one past the proxy said of them is not seen here.
-        let [one, other] = ['t', 'p'].map(|side| format!("{side}{:03}", self.number));
+        let [one, other] = ['t', 'p']
+            .map(|side| format!("{side}{:03}", self.number).into_bytes().try_into().expect("a number of three digits"));
         (Side::new(through, self.names, one, &greeting), Side::new(past, self.names, other, &greeting))
     }
 }

@@ -115,8 +115,9 @@ fn bind_header(size: u32) -> Vec<u8> {
 /// Reads up to the first message with this tag and through it; returns the size of its body.
 async fn received(stream: &mut (impl tokio::io::AsyncRead + Unpin), tag: u8) -> u64 {
     loop {
-        let found = wait::within("a message", stream.read_u8()).await.expect("a tag");
-        let body = u64::from(stream.read_u32().await.expect("a length")) - 4;
+        let found = wait::within("a tag", stream.read_u8()).await.expect("a tag");
+        let length = wait::within("a length", stream.read_u32()).await.expect("a length");
+        let body = u64::from(length) - 4;
         assert_eq!(wait::drain("a body", stream, body).await, body);
         if found == tag {
             return body;

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::trace::{Flight, MARK};
 
-/// What a flight says where each side has to say something of its own, which is as long.
+/// What a flight says where each side has to say something of its own.
 const PLACEHOLDER: &[u8] = b"SIDE";
 
 /// Codes of errors that name a prepared statement: there is none of that name, or there is one already.
@@ -27,7 +27,7 @@ pub(super) struct Side {
     raw: Raw,
     names: Names,
     /// What it says for the placeholder.
-    name: String,
+    name: [u8; PLACEHOLDER.len()],
     /// Whether a batch has failed that no Sync has ended yet.
     failed: bool,
     /// The transaction has failed and waits for its end.
@@ -40,7 +40,7 @@ pub(super) struct Side {
 
 impl Side {
     /// One that says `name` for the placeholder, and was greeted with this.
-    pub(super) fn new(raw: Raw, names: Names, name: String, greeting: &[Message]) -> Self {
+    pub(super) fn new(raw: Raw, names: Names, name: [u8; PLACEHOLDER.len()], greeting: &[Message]) -> Self {
         let mut side =
             Self { raw, names, name, failed: false, aborted: false, idle: true, parameters: BTreeMap::new() };
         greeting.iter().filter(|message| message.tag == b'S').for_each(|message| side.learn(message));
@@ -52,7 +52,7 @@ impl Side {
     /// from session to session, and without ParameterStatus, which counts as it is in the end.
     pub(super) async fn answers(&mut self, flight: &Flight) -> Vec<Message> {
         let bytes: Vec<u8> = flight.steps.iter().flat_map(|step| step.bytes.clone()).collect();
-        self.raw.send(&replaced(&bytes, PLACEHOLDER, self.name.as_bytes())).await;
+        self.raw.send(&replaced(&bytes, PLACEHOLDER, &self.name)).await;
         let mut answers = Vec::new();
         let (mut ready, mut marking, mut marked) = (0, false, false);
         while ready < flight.ready || flight.cut && !self.failed && !marked {
@@ -117,7 +117,7 @@ impl Side {
                 if naming && self.names == Names::Replaced {
                     fields.iter_mut().for_each(blank_name);
                 }
-                message.body = replaced(&fields.join(&0), self.name.as_bytes(), PLACEHOLDER);
+                message.body = replaced(&fields.join(&0), &self.name, PLACEHOLDER);
             }
             b'A' => message.body[..4].fill(0),
             b'T' => blank_tables(&mut message.body),
