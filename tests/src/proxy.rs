@@ -115,6 +115,15 @@ impl Proxy {
         client
     }
 
+    /// A driver's connection as soon as there is a place for it: one is free a moment after its holder has gone, and a
+    /// server may take longer to open than clients wait for it.
+    pub async fn let_in(&self, config: &tokio_postgres::Config) -> Client {
+        let connect = async || config.connect(NoTls).await.ok();
+        let (client, connection) = wait::until("a place to be free", connect).await;
+        tokio::spawn(connection);
+        client
+    }
+
     /// What a driver is told that does not get in.
     ///
     /// # Panics

@@ -2,7 +2,6 @@
 
 use pgusher_tests::{Proxy, Random, Raw, Stage, message, startup, wait};
 use tokio::net::TcpStream;
-use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
 /// How many may be in at once.
@@ -60,10 +59,7 @@ async fn after_two_thousand_clients_that_left_anywhere_all_seats_are_free_and_me
 
     let (token, mut inside) = (stage.token("bob"), Vec::new());
     while inside.len() < SEATS {
-        let enter = async || proxy.config(&token).connect(NoTls).await.ok();
-        let (client, connection) = wait::until("a free seat", enter).await;
-        tokio::spawn(connection);
-        inside.push(client);
+        inside.push(proxy.let_in(&proxy.config(&token)).await);
     }
     assert_eq!(proxy.refused(&token).await.code(), &SqlState::TOO_MANY_CONNECTIONS);
     assert!(proxy.memory().saturating_sub(before) < 16 << 20);

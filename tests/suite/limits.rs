@@ -5,27 +5,13 @@ use std::fmt::Display;
 use pgusher_tests::request::{parse, query};
 use pgusher_tests::{Message, Proxy, Raw, Stage, startup, wait};
 use tokio::net::TcpStream;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::NoTls;
 
 /// What a client is told that came too many.
 async fn assert_full(proxy: &Proxy, token: &impl Display, message: &str, detail: &str) {
     let error = proxy.refused(token).await;
     assert_eq!((error.code().code(), error.message()), ("53300", message));
     assert_eq!(error.detail(), Some(detail));
-}
-
-/// Tries to get in until it works: a place is free a moment after its holder has gone, not at once.
-async fn let_in(proxy: &Proxy, token: &impl Display) -> Client {
-    let_in_with(&proxy.config(token)).await
-}
-
-async fn let_in_with(config: &Config) -> Client {
-    wait::until("a place to be free", async || {
-        let (client, connection) = config.connect(NoTls).await.ok()?;
-        tokio::spawn(connection);
-        Some(client)
-    })
-    .await
 }
 
 #[tokio::test]
@@ -38,7 +24,7 @@ async fn one_client_more_than_max_client_conn_is_refused_until_one_leaves() {
     assert_full(&proxy, &token, "sorry, too many clients already", "max_client_conn is 2.").await;
 
     drop(first);
-    let_in(&proxy, &token).await;
+    proxy.let_in(&proxy.config(&token)).await;
 }
 
 #[tokio::test]
@@ -54,8 +40,8 @@ async fn one_login_more_than_max_logins_is_refused_until_one_is_done() {
     assert_full(&proxy, &token, full, "max_logins is 1.").await;
 
     drop(silent);
-    let _in = let_in(&proxy, &token).await;
-    let_in(&proxy, &token).await;
+    let _in = proxy.let_in(&proxy.config(&token)).await;
+    proxy.let_in(&proxy.config(&token)).await;
 }
 
 #[tokio::test]
@@ -104,16 +90,16 @@ async fn a_client_that_finds_no_server_in_time_is_told_which_limit_it_was() {
     let proxy = builder.set("pool.query_wait_timeout", "200ms").start().await;
     let token = stage.token("alice");
     // A server may take longer to open than clients wait here. It is there for a later one then.
-    let first = let_in(&proxy, &token).await;
+    let first = proxy.let_in(&proxy.config(&token)).await;
 
     let detail = "default_pool_size is 1, query_wait_timeout is 0.2 s.";
     assert_full(&proxy, &token, "no server connection became free in time", detail).await;
 
     // Another role has servers of its own.
     let mut anonymous = proxy.config(&"");
-    let_in_with(anonymous.user("anonymous")).await;
+    proxy.let_in(anonymous.user("anonymous")).await;
     drop(first);
-    let_in(&proxy, &token).await;
+    proxy.let_in(&proxy.config(&token)).await;
 }
 
 #[tokio::test]
@@ -170,7 +156,7 @@ async fn a_place_is_free_again_however_its_holder_ended() {
         let backend = session.backend().await;
         superuser.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.expect("it may");
         session.until(b'E').await;
-        let_in(&proxy, &token).await;
+        proxy.let_in(&proxy.config(&token)).await;
     }
 }
 
@@ -223,7 +209,7 @@ async fn a_statement_that_cannot_be_cancelled_keeps_its_place_in_the_pool() {
     let proxy = builder.set("pool.query_wait_timeout", "300ms").start().await;
     let token = stage.token("alice");
     // The server may take longer to open than clients wait here. Who has been greeted so once needs none to be let in.
-    let_in_with(proxy.config(&token).application_name("first")).await;
+    proxy.let_in(proxy.config(&token).application_name("first")).await;
     let mut session = proxy.fragile_session(&token).await;
     let backend = session.backend().await;
     let stubborn =
@@ -238,7 +224,7 @@ async fn a_statement_that_cannot_be_cancelled_keeps_its_place_in_the_pool() {
     assert_full(&proxy, &token, "no server connection became free in time", detail).await;
     let superuser = stage.superuser().await;
     superuser.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.expect("it may");
-    let_in(&proxy, &token).await;
+    proxy.let_in(&proxy.config(&token)).await;
 }
 
 #[tokio::test]

@@ -11,9 +11,7 @@ async fn assert_full(proxy: &Proxy, message: &str, detail: &str) {
 }
 
 async fn until_let_in(proxy: &Proxy) {
-    let config = config(proxy, "neondb_owner", "owner");
-    let connect = async || config.connect(NoTls).await.ok().map(drop);
-    wait::until("a place to be free", connect).await;
+    proxy.let_in(&config(proxy, "neondb_owner", "owner")).await;
 }
 
 #[tokio::test]

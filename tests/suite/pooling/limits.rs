@@ -2,7 +2,7 @@
 
 use pgusher_tests::request::query;
 use pgusher_tests::{Message, Proxy, Raw, Stage, wait};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::run;
 
@@ -21,12 +21,6 @@ async fn session(proxy: &Proxy, database: &str, subject: &str) -> Raw {
     proxy.session_with(&Stage::get().token(subject), &[("database", database)]).await
 }
 
-/// Has the first server opened, which may take longer than clients wait for one.
-async fn open_first(proxy: &Proxy) {
-    let config = proxy.config(&Stage::get().token("alice"));
-    wait::until("the first server", async || config.connect(NoTls).await.ok().map(drop)).await;
-}
-
 /// Asserts that a client that asks for something now has to wait; it gets its answer later.
 async fn assert_waits(client: &mut Raw) {
     client.send(&query("SELECT 1")).await;
@@ -39,7 +33,8 @@ async fn a_client_that_gets_no_server_in_time_is_told_so() {
     let stage = Stage::get();
     let builder = Proxy::builder(stage).set("pool.default_pool_size", 1).set("pool.query_wait_notify", "100ms");
     let proxy = builder.set("pool.query_wait_timeout", "300ms").start().await;
-    open_first(&proxy).await;
+    // The server is open then, and nobody waits for that.
+    proxy.let_in(&proxy.config(&stage.token("alice"))).await;
     let mut alice = proxy.session(&stage.token("alice")).await;
     run(&mut alice, "BEGIN").await;
 
@@ -62,7 +57,8 @@ async fn who_waits_in_vain_is_told_which_limit_it_was() {
     for (limit, other) in [("max_identity_servers", "alice"), ("max_db_connections", "bob")] {
         let builder = Proxy::builder(stage).set(&format!("pool.{limit}"), 1).set("pool.query_wait_timeout", "300ms");
         let proxy = builder.start().await;
-        open_first(&proxy).await;
+        // The server is open then, and nobody waits for that.
+        proxy.let_in(&proxy.config(&stage.token("alice"))).await;
         let mut alice = proxy.session(&stage.token("alice")).await;
         run(&mut alice, "BEGIN").await;
         let mut waiting = proxy.session(&stage.token(other)).await;
@@ -84,8 +80,7 @@ async fn an_identity_has_so_many_clients_and_no_more() {
     assert!(refused.detail().is_some_and(|detail| detail.contains("max_identity_conn is 2")), "{refused:?}");
     proxy.session(&stage.token("bob")).await.who().await;
     drop(two);
-    let again = async || proxy.config(&stage.token("alice")).connect(NoTls).await.ok().map(drop);
-    wait::until("a free place", again).await;
+    proxy.let_in(&proxy.config(&stage.token("alice"))).await;
 }
 
 #[tokio::test]
