@@ -57,6 +57,21 @@ async fn an_identity_that_has_all_its_servers_lets_others_pass() {
 }
 
 #[tokio::test]
+async fn who_asks_one_after_the_other_needs_one_place() {
+    let builder = Proxy::builder(Stage::get()).http().set("pool.max_identity_conn", 1).set("runtime.http_threads", 2);
+    let (proxy, token) = (builder.start().await, Stage::get().token("alice"));
+    // A connection at each thread.
+    let requests = [(), ()].map(|()| proxy.sql_request().bearer_auth(&token));
+    let queries = ["SELECT 1", "BEGIN", "SELECT 1 / 0", "BEGIN; SELECT 1 / 0"];
+    for number in 0..2000 {
+        let (query, form) = (queries[number / 2 % 4], ["application/json", "application/x-ndjson"][number / 8 % 2]);
+        let request = requests[number % 2].try_clone().expect("its body is still to come").header("accept", form);
+        let answer = Answer::to(request.body(json!({"query": query}).to_string())).await;
+        assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{query}, {form}, request {number}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn one_request_too_many_is_told_to_come_back() {
     let stage = Stage::get();
     let proxy = Proxy::builder(stage).http().set("http.max_requests", 1).start().await;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::mem;
 use std::task::{Poll, ready};
 
 use axum::body::Body;
@@ -10,12 +11,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Full};
-use tokio::task::JoinHandle;
 use wire::stream::tunnel;
 
 use super::Job;
 use super::error::SqlError;
-use super::exchange::{Exchange, Outcome};
+use super::exchange::{End, Exchange};
 use super::question::Question;
 use crate::admission::Seat;
 use crate::error::{Error, is_result_changed};
@@ -40,20 +40,19 @@ pub(super) async fn run(
         Entrant::Direct(_) => None,
     };
     let seat = seat(&service.proxy, &entrant)?;
-    let (mut exchange, session) = begin(service, &job, question, entrant, seat);
+    let mut exchange = begin(service, &job, question, entrant, seat);
     let mut out = Vec::new();
-    let mut outcome = wait(service, lines, &mut exchange, &mut out).await?;
-    if let (Some(Err(error)), Some((identity, question))) = (&outcome, again)
+    let mut end = wait(service, lines, &mut exchange, &mut out).await?;
+    if let (Some(End { outcome: Err(error), seat }), Some((identity, question))) = (&mut end, again)
         && is_outdated(error)
         && !exchange.has_committed()
+        && let Some(seat) = seat.take()
     {
-        drop(exchange);
-        // There may be no other seat, as long as this one is taken.
-        let seat = session.await.expect("a session does not panic");
-        (exchange, _) = begin(service, &job, question, Entrant::Identity(identity), seat);
+        exchange = begin(service, &job, question, Entrant::Identity(identity), seat);
         out.clear();
-        outcome = wait(service, lines, &mut exchange, &mut out).await?;
+        end = wait(service, lines, &mut exchange, &mut out).await?;
     }
+    let outcome = end.map(|end| end.outcome);
     if lines {
         let body = stream(exchange, out, outcome.is_some(), job);
         return Ok(([(header::CONTENT_TYPE, LINES)], body).into_response());
@@ -87,14 +86,8 @@ fn seat(proxy: &Proxy, entrant: &Entrant) -> Result<Seat, Error> {
     Ok(seat)
 }
 
-/// Starts a session that works for the request. It gives its seat back at its end.
-fn begin(
-    service: &Service,
-    job: &Job,
-    question: Question,
-    entrant: Entrant,
-    seat: Seat,
-) -> (Exchange, JoinHandle<Seat>) {
+/// Starts a session that works for the request.
+fn begin(service: &Service, job: &Job, question: Question, entrant: Entrant, seat: Seat) -> Exchange {
     let Job { asked, caller, id, .. } = job;
     let (proxy, request) = (service.proxy.clone(), asked.request.clone());
     let (near, far) = tunnel(caller.tls, Some(caller.address));
@@ -109,7 +102,7 @@ fn begin(
             service.sessions.spawn(passthrough::host(near, seat, admitted, request, proxy, *id))
         }
     };
-    (Exchange::new(far, frames, results), session)
+    Exchange::new(far, frames, results, session)
 }
 
 /// Waits for the answer: all of it, or of lines the first.
@@ -118,27 +111,27 @@ async fn wait(
     lines: bool,
     exchange: &mut Exchange,
     out: &mut Vec<u8>,
-) -> Result<Option<Outcome>, Failure> {
+) -> Result<Option<End>, Failure> {
     let most = service.config.max_response_size;
     loop {
-        let outcome = poll_fn(|cx| exchange.poll_more(cx, out)).await;
-        if lines || matches!(outcome, Some(Err(_))) {
-            return Ok(outcome);
+        let end = poll_fn(|cx| exchange.poll_more(cx, out)).await;
+        if lines || matches!(end, Some(End { outcome: Err(_), .. })) {
+            return Ok(end);
         }
         if out.len() > most {
             let message = format!("the response is larger than max_response_size = {most} bytes");
             let failure = Failure::request(StatusCode::INSUFFICIENT_STORAGE, "54000", message);
             return Err(failure.hint(format!("Ask for less, or for a stream: Accept: {LINES}.")));
         }
-        if outcome.is_some() {
-            return Ok(outcome);
+        if end.is_some() {
+            return Ok(end);
         }
     }
 }
 
 /// The lines as they come, behind the first; `over`: there are no more. What the request holds it holds to the end.
 fn stream(mut exchange: Exchange, first: Vec<u8>, mut over: bool, job: Job) -> Body {
-    let mut first = Some(first);
+    let (mut first, mut lines) = (Some(first), Vec::new());
     Body::from_stream(stream::poll_fn(move |cx| {
         let _held = &job;
         if let Some(first) = first.take() {
@@ -147,8 +140,7 @@ fn stream(mut exchange: Exchange, first: Vec<u8>, mut over: bool, job: Job) -> B
         if over {
             return Poll::Ready(None);
         }
-        let mut lines = Vec::new();
         over = ready!(exchange.poll_more(cx, &mut lines)).is_some();
-        Poll::Ready(Some(Ok(lines)))
+        Poll::Ready(Some(Ok(mem::take(&mut lines))))
     }))
 }

@@ -1,6 +1,7 @@
 //! The parts of `/sql` without a server: what a real one sends is written by hand.
 
 mod body;
+mod endings;
 mod frames;
 mod results;
 mod streams;
