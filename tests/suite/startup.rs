@@ -168,6 +168,7 @@ async fn replication_is_refused() {
         let answer = answer_to(&proxy, &startup(3 << 16, &[USER, DATABASE, ("replication", value)])).await;
         assert_eq!(words(&answer), "0A000 replication connections are not supported");
     }
+    with_parameters(&proxy, &stage.token("alice").to_string(), &[("replication", "false")]).await;
 }
 
 #[tokio::test]

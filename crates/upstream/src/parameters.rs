@@ -101,6 +101,7 @@ impl Parameters {
             match name {
                 "user" | "database" => {}
                 "options" => options = value,
+                "replication" if is_false(value) => {}
                 _ if name.starts_with("_pq_.") => {}
                 _ => named.push((name, value)),
             }
@@ -144,6 +145,13 @@ impl Parameters {
         }
         Ok(())
     }
+}
+
+/// What Postgres takes for false: 0, or the beginning of a word as far as it is no other's (`parse_bool_with_len` in
+/// `src/backend/utils/adt/bool.c`).
+fn is_false(value: &str) -> bool {
+    let begins = |word: &str| word.get(..value.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(value));
+    value == "0" || (!value.is_empty() && (begins("false") || begins("no"))) || (value.len() > 1 && begins("off"))
 }
 
 fn is_allowed(name: &str) -> bool {
@@ -277,8 +285,11 @@ mod tests {
 
     #[test]
     fn replication_is_a_refusal_of_its_own() {
-        for value in ["true", "database", "off"] {
-            assert_eq!(parse("replication", value), Err(ParameterError::Replication));
+        for value in ["true", "on", "1", "database", "o", "", "00", "falsehood", "nö"] {
+            assert_eq!(parse("replication", value), Err(ParameterError::Replication), "{value}");
+        }
+        for value in ["false", "F", "off", "of", "NO", "n", "0"] {
+            assert_eq!(parse("replication", value), Ok(Parameters::default()), "{value}");
         }
         assert_eq!(parse("options", "-c replication=1"), Err(ParameterError::Replication));
     }
