@@ -1,7 +1,7 @@
 //! The statements that change settings or forget what was prepared: `VariableSetStmt`, `VariableResetStmt`,
 //! `DiscardStmt` and `DeallocateStmt` of Postgres's grammar, and `SET CONSTRAINTS`, whose tag begins like theirs.
 
-use super::piece::{MOST, Piece, pieces, selected};
+use super::piece::{Deallocated, MOST, Piece, deallocated, pieces, selected};
 use super::{Cause, Change, Pins};
 
 /// Names of which the statement must never reach another identity, and that only the proxy sets.
@@ -19,8 +19,7 @@ pub(super) fn read(text: &[u8], is_whole: bool) -> (Change, Pins) {
         Some((first, rest)) if first.is("set") => set(rest),
         Some((first, rest)) if first.is("reset") => reset(rest),
         Some((first, rest)) if first.is("discard") => discard(rest),
-        Some((first, rest)) if first.is("deallocate") => deallocate(rest),
-        _ => None,
+        _ => deallocate(&pieces),
     };
     match found {
         Some(Found::Set(_)) if !is_whole => (Change::Nothing, Cause::Setting.into()),
@@ -207,16 +206,12 @@ fn discard(rest: &[Piece]) -> Option<Found> {
     is_part.then_some(Found::Change(Change::DiscardPart))
 }
 
-fn deallocate(rest: &[Piece]) -> Option<Found> {
-    let what = match rest {
-        [prepare, what] if prepare.is("prepare") => what,
-        [what] => what,
-        _ => return None,
+fn deallocate(statement: &[Piece]) -> Option<Found> {
+    let name = match deallocated(statement)? {
+        Deallocated::All => None,
+        Deallocated::One(name) => Some(name.name()?.into()),
     };
-    if what.is("all") {
-        return Some(Found::Change(Change::Deallocate(None)));
-    }
-    Some(Found::Change(Change::Deallocate(Some(what.name()?.into()))))
+    Some(Found::Change(Change::Deallocate(name)))
 }
 
 /// The setting that is named first, in lower case whether quoted or not, by its name of today; and what is behind it.

@@ -1,7 +1,7 @@
 //! What keeps a server and has a name, by which it can be given up again: a channel that is listened to, a cursor, a
 //! statement prepared by SQL.
 
-use super::piece::Piece;
+use super::piece::{Deallocated, Piece, deallocated};
 use super::{Cause, Pins};
 
 /// One such thing.
@@ -61,6 +61,11 @@ pub(super) fn read(text: &[Piece]) -> Option<Names> {
 
 impl Names {
     fn add(&mut self, statement: &[Piece]) -> Option<()> {
+        match deallocated(statement) {
+            Some(Deallocated::All) => return Some(()),
+            Some(Deallocated::One(name)) => return self.give_up(Cause::Prepare, name),
+            None => {}
+        }
         let (verb, rest) = statement.split_first()?;
         match rest {
             [name] if verb.is("listen") => self.make(Cause::Listen, name),
@@ -70,13 +75,10 @@ impl Names {
                 let holds = rest.windows(2).any(|words| words[0].is("with") && words[1].is("hold"));
                 if holds { self.make(Cause::Hold, name) } else { Some(()) }
             }
-            [all] if (verb.is("close") || verb.is("deallocate")) && all.is("all") => Some(()),
-            [prepare, all] if verb.is("deallocate") && prepare.is("prepare") && all.is("all") => Some(()),
+            [all] if verb.is("close") && all.is("all") => Some(()),
             [name] if verb.is("close") => self.give_up(Cause::Hold, name),
             [transaction, Piece::Text(_)] if verb.is("prepare") && transaction.is("transaction") => Some(()),
             [name, _, ..] if verb.is("prepare") => self.make(Cause::Prepare, name),
-            [prepare, name] if verb.is("deallocate") && prepare.is("prepare") => self.give_up(Cause::Prepare, name),
-            [name] if verb.is("deallocate") => self.give_up(Cause::Prepare, name),
             _ => OTHERS.iter().any(|word| verb.is(word)).then_some(()),
         }
     }

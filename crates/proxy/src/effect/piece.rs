@@ -47,6 +47,23 @@ pub(super) fn selected(statement: &[Piece]) -> Option<&[Piece]> {
     }
 }
 
+/// What a DEALLOCATE gives up.
+pub(super) enum Deallocated<'a> {
+    All,
+    /// The statement of this name.
+    One(&'a Piece),
+}
+
+/// What a statement gives up that is a DEALLOCATE.
+pub(super) fn deallocated(statement: &[Piece]) -> Option<Deallocated<'_>> {
+    let what = match statement {
+        [verb, what] if verb.is("deallocate") => what,
+        [verb, prepare, what] if verb.is("deallocate") && prepare.is("prepare") => what,
+        _ => return None,
+    };
+    Some(if what.is("all") { Deallocated::All } else { Deallocated::One(what) })
+}
+
 /// The first of a text, and at most so many.
 pub(super) fn pieces(text: &[u8], most: usize) -> Vec<Piece> {
     let mut lexer = Lexer::default();

@@ -1,7 +1,7 @@
 //! Statements that give up all of a kind that keeps a server with its client, as the pools of drivers send them between
 //! two users.
 
-use super::piece::{Piece, selected};
+use super::piece::{Deallocated, Piece, deallocated, selected};
 use super::{Cause, Pins};
 
 /// As many tokens as such a text may have. Npgsql's and deadpool's have seven statements.
@@ -38,10 +38,7 @@ fn given_up(statement: &[Piece]) -> Option<Pins> {
         [reset, all] if reset.is("reset") && all.is("all") => Cause::SetConfig,
         [close, all] if close.is("close") && all.is("all") => Cause::Hold,
         [unlisten, all] if unlisten.is("unlisten") && all.is_mark(b'*') => Cause::Listen,
-        [deallocate, all] if deallocate.is("deallocate") && all.is("all") => Cause::Prepare,
-        [deallocate, prepare, all] if deallocate.is("deallocate") && prepare.is("prepare") && all.is("all") => {
-            Cause::Prepare
-        }
+        _ if matches!(deallocated(statement), Some(Deallocated::All)) => Cause::Prepare,
         _ if selected(statement).is_some_and(is_unlocking) => Cause::AdvisoryLock,
         _ => return None,
     };
