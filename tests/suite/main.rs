@@ -27,6 +27,7 @@ mod login;
 mod logs;
 mod metrics;
 mod oidc;
+mod operating;
 mod owner;
 mod passthrough;
 mod pooling;
