@@ -70,6 +70,8 @@ pub(crate) struct Session {
     bound: BTreeMap<Box<[u8]>, Effects>,
     /// A frame that is too long to be seen at once. Few clients send one.
     long: Option<Box<up::Long>>,
+    /// A copy message waits until it is known whether a COPY is to read it.
+    copy_waits: bool,
     /// The client may say more: its socket has not ended, nor has it taken leave.
     listening: bool,
     /// It has taken leave. What comes behind that is not heard.
@@ -115,6 +117,7 @@ impl Session {
             progress: Progress::default(),
             bound: BTreeMap::new(),
             long: None,
+            copy_waits: false,
             listening: true,
             terminated: false,
             cancelled: Cancelled::Nothing,

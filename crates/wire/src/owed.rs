@@ -6,7 +6,8 @@
 //!
 //! Three habits of Postgres shape it (`src/backend/tcop/postgres.c`, `src/backend/commands/copyfromparse.c`):
 //! after an error in the extended protocol everything up to the next Sync is skipped unanswered, Queries included;
-//! while a COPY FROM STDIN runs, Sync is ignored; a CopyDone or CopyFail outside of a COPY is ignored too.
+//! while a COPY FROM STDIN runs, Sync is ignored; a copy message outside of a COPY is ignored too, unless a timeout has run
+//! out when it is read: then an error and a ReadyForQuery answer what has no answer.
 
 use std::collections::VecDeque;
 
@@ -28,6 +29,19 @@ pub enum Answer {
     /// The request was ours, made to fail in the place of one of the client's that must not be run: the client gets
     /// another error for it.
     Refuse,
+}
+
+/// What a server does with a copy message (CopyData, CopyDone, CopyFail) that is sent to it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFate {
+    /// A COPY reads it.
+    Read,
+    /// No COPY runs or will begin. Postgres ignores it, but answers a timeout that has run out in its place.
+    Ignored,
+    /// What is owed may begin a COPY, and will be answered if it does and if it does not.
+    Undecided,
+    /// The same, but as long as no Sync is sent nobody will know.
+    Untold,
 }
 
 /// The transaction status of a ReadyForQuery.
@@ -99,7 +113,8 @@ pub struct Owed {
     struck: bool,
     /// A Query has begun a COPY.
     copied: bool,
-    /// It is not known which Syncs a COPY has read: nobody can tell any more when the server is idle.
+    /// It is not known which Syncs a COPY has read, or whether a copy message was: nobody can tell any more when the server is
+    /// idle.
     astray: bool,
     /// How many requests to make or close a statement the last error left unanswered.
     dropped: usize,
@@ -140,16 +155,41 @@ impl Owed {
     }
 
     /// Settled, and outside of any transaction. Never again once a COPY has made it uncertain what is still to come: it
-    /// reads the Syncs behind it, but one that fails before it reads does not, and the answers look the same.
+    /// reads the Syncs behind it, but one that fails before it reads does not, and the answers look the same. Nor if a copy
+    /// message was sent and nobody [was told](CopyFate::Untold) whether there is a COPY.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.is_settled() && self.status == TxStatus::Idle && !self.astray
     }
 
-    /// Whether a COPY has made it uncertain what is still to come.
+    /// Whether a COPY, or what may have been meant for one, has made it uncertain what is still to come.
     #[must_use]
     pub fn is_astray(&self) -> bool {
         self.astray
+    }
+
+    /// What becomes of a copy message that is sent now.
+    #[must_use]
+    pub fn copy_fate(&self) -> CopyFate {
+        match () {
+            () if self.copy_in => CopyFate::Read,
+            () if self.skipping || self.is_settled() => CopyFate::Ignored,
+            () if self.batch_open => CopyFate::Untold,
+            () => CopyFate::Undecided,
+        }
+    }
+
+    /// Whether the server, if it is in step, answers what it was asked first with a message of this kind.
+    #[must_use]
+    pub fn expects(&self, tag: Tag) -> bool {
+        let request = match tag {
+            backend::PARSE_COMPLETE => Request::Parse,
+            backend::BIND_COMPLETE => Request::Bind,
+            backend::CLOSE_COMPLETE => Request::Close,
+            backend::DATA_ROW | backend::COMMAND_COMPLETE => Request::Execute,
+            _ => return tag == backend::ERROR_RESPONSE,
+        };
+        self.front() == Some(request)
     }
 
     /// Whether the next answer is to a Query.
@@ -217,6 +257,7 @@ impl Owed {
                 }
             }
             frontend::SYNC => self.sync(answer),
+            frontend::COPY_DATA => self.copy_message(),
             frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_end(),
             _ => {}
         }
@@ -274,7 +315,12 @@ impl Owed {
         self.push(Request::Sync, answer);
     }
 
+    fn copy_message(&mut self) {
+        self.astray |= self.copy_fate() == CopyFate::Untold;
+    }
+
     fn copy_end(&mut self) {
+        self.copy_message();
         if self.copy_in {
             self.copy_in = false;
             return;
@@ -333,8 +379,10 @@ impl Owed {
         self.dropped = 0;
         self.failed = matches!(self.front(), Some(Request::Parse | Request::Close));
         match self.front() {
-            // Ends with the ReadyForQuery that follows. No entry: the server says why it goes.
-            Some(Request::Query | Request::Sync) | None => {}
+            // What has no answer has failed, a Flush. Or the server says why it goes.
+            None => self.skipping = self.batch_open,
+            // Ends with the ReadyForQuery that follows.
+            Some(Request::Query | Request::Sync) => {}
             Some(_) => {
                 while let Some(entry) = self.queue.pop_front_if(|entry| entry.request != Request::Sync) {
                     self.dropped += usize::from(matches!(entry.request, Request::Parse | Request::Close));

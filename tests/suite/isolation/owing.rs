@@ -1,6 +1,6 @@
 //! Answers that one owes and the next would get.
 
-use pgusher_tests::request::{copy_data, extended, query, sync};
+use pgusher_tests::request::{copy_data, copy_done, copy_fail, extended, flush, parse, query, sync};
 use pgusher_tests::{Message, Raw, Stage, message, wait};
 
 use super::{WITNESS, narrow, playground, run, unlike};
@@ -103,4 +103,51 @@ async fn nobody_can_have_others_run_in_a_session_that_is_still_ones_own() {
     superuser.batch_execute("COMMIT").await.expect("an end");
     stage.until_gone(backend).await;
     assert_eq!(unlike(&superuser).await, "");
+}
+
+/// Postgres ignores copy messages outside of a COPY, unless a timeout has run out meanwhile: it says so in the place of the
+/// next message, with a ReadyForQuery if that is one of these. Whoever takes that for the answer to the Query behind it lends
+/// the server while it works for mallory.
+#[tokio::test]
+async fn a_timeout_that_a_copy_message_finds_is_no_answer_to_what_is_behind_it() {
+    let stage = Stage::get();
+    let proxy = narrow(stage).await;
+    let superuser = stage.superuser().await;
+    // One that is cut begins before the time is over, and is read when it is.
+    let [data, done, fail] = [copy_data("0123456789"), copy_done(), copy_fail()];
+    let (begun, rest) = data.split_at(8);
+    let prepared = [parse("SELECT 1"), flush()].concat();
+    // An Execute that is over ends the time, and the next request begins it anew.
+    let unanswered = [extended("SELECT 1"), parse("SELECT 1")].concat();
+    for (what, before, behind) in [
+        ("CopyData", prepared.clone(), &data[..]),
+        ("CopyDone", prepared.clone(), &done),
+        ("CopyFail", prepared.clone(), &fail),
+        ("CopyData in two parts", [&prepared, begun].concat(), rest),
+        ("CopyData behind an Execute that is not answered", [&unanswered, begun].concat(), rest),
+    ] {
+        superuser.batch_execute("SELECT pg_advisory_lock(4820)").await.expect("a lock");
+        let mut bob = proxy.session(&stage.token("bob")).await;
+        let mut mallory = proxy.session(&stage.token("mallory")).await;
+        let backend = mallory.backend().await;
+        run(&mut mallory, "SET statement_timeout = '500ms'").await;
+        mallory.send(&before).await;
+        let overdue = "query = 'SELECT 1' AND clock_timestamp() - query_start > '700ms'";
+        stage.until_backend(backend, overdue).await;
+        let works = "BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(4820); COMMIT";
+        mallory.send(&[behind, &query(works)].concat()).await;
+        mallory.until(b'Z').await;
+        bob.send(&query("SELECT auth.user_id()")).await;
+        stage.until_backend(backend, "wait_event = 'advisory'").await;
+        superuser.batch_execute("SELECT pg_advisory_unlock(4820)").await.expect("an end");
+        drop(mallory);
+
+        let answer = bob.until_ready().await;
+        assert_eq!(
+            (Message::tags(&answer), Message::values(&answer).concat()),
+            ("TDCZ".into(), "bob".into()),
+            "{what}"
+        );
+        assert_in_step(&mut bob, what).await;
+    }
 }

@@ -114,7 +114,7 @@ impl Relay {
                     (*listening, *terminated) = (false, true);
                     Ok(Verdict::Swallow)
                 }
-                tag if is_request(tag) => {
+                tag if is_request(header) => {
                     owed.sent(tag, Answer::Forward);
                     Ok(Verdict::Forward)
                 }

@@ -59,11 +59,11 @@ impl Judge for Down<'_> {
             }
         }
         let ours = self.link.upkeep.is_switching();
-        let answer = self.owed.received(tag, head.first().copied());
-        if ours && answer == Answer::Forward && !comes_at_any_time(tag) {
+        if ours && !comes_at_any_time(tag) && !self.owed.expects(tag) {
             // Out of step, and then nobody knows whose answer it is.
             return Err(Broken::Tag(tag));
         }
+        let answer = self.owed.received(tag, head.first().copied());
         *self.error_told = tag == backend::ERROR_RESPONSE && answer != Answer::Swallow;
         match tag {
             backend::DATA_ROW => {}

@@ -40,9 +40,12 @@ impl Judge for Idle<'_> {
         match header.tag {
             _ if self.session.terminated => Ok(Verdict::Hold),
             frontend::TERMINATE => Ok(terminate(self.session)),
+            tag if !is_request(header) => Err(Broken::Tag(tag)),
             // A server that waits for a request ignores these.
-            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => Ok(Verdict::Swallow),
-            tag if !is_request(tag) => Err(Broken::Tag(tag)),
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => {
+                self.session.copy_waits = false;
+                Ok(Verdict::Swallow)
+            }
             tag if self.session.cancelled != Cancelled::Nothing => {
                 self.cancel(tag);
                 Ok(Verdict::Swallow)

@@ -3,7 +3,7 @@
 use wire::frame::{Header, Tag, frontend};
 use wire::lane::{Judge, Verdict};
 use wire::message;
-use wire::owed::{Answer, Owed};
+use wire::owed::{Answer, CopyFate, Owed};
 
 use super::{Broken, Link, Session};
 use crate::effect::{self, Cause, Change, Effects, Reader};
@@ -67,13 +67,16 @@ impl Judge for Up<'_> {
         if tag == frontend::TERMINATE {
             return Ok(terminate(self.session));
         }
-        if !is_request(tag) {
+        if !is_request(header) {
             return Err(Broken::Tag(tag));
         }
         // What the server skips changes nothing.
-        let skipped = self.owed.is_skipping();
-        let verdict = if skipped { Verdict::Forward } else { self.request(header, head, patch)? };
-        if verdict == Verdict::Hold {
+        let verdict = match tag {
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => self.copy(),
+            _ if self.owed.is_skipping() => Verdict::Forward,
+            _ => self.request(header, head, patch)?,
+        };
+        if matches!(verdict, Verdict::Hold | Verdict::Swallow) {
             return Ok(verdict);
         }
         self.owed.sent(tag, Answer::Forward);
@@ -134,6 +137,24 @@ impl Up<'_> {
                 Ok(Verdict::Forward)
             }
             _ => Ok(Verdict::Forward),
+        }
+    }
+
+    /// A copy message goes on only where a COPY reads it. Postgres ignores it elsewhere, but may answer in its place what was
+    /// overdue, and nobody could tell that from the answer to what is behind it.
+    fn copy(&mut self) -> Verdict {
+        let fate = self.owed.copy_fate();
+        self.session.copy_waits = fate == CopyFate::Undecided;
+        match fate {
+            CopyFate::Read => Verdict::Forward,
+            CopyFate::Ignored => Verdict::Swallow,
+            CopyFate::Undecided => Verdict::Hold,
+            CopyFate::Untold => {
+                if !self.owed.is_astray() {
+                    self.session.remembered.pin(Cause::Copy.into());
+                }
+                Verdict::Forward
+            }
         }
     }
 
@@ -291,7 +312,8 @@ impl Link {
 /// Whether the client's next request has to wait for an answer to those before it.
 pub(super) fn must_wait(owed: &Owed, session: &Session, link: &Link) -> bool {
     let refusing = || session.statements.is_refusing() && owed.settles_unaided();
-    owed.is_full() || session.statements.is_waiting() || refusing() || link.upkeep.holds_back(owed)
+    let undecided = session.copy_waits && owed.copy_fate() == CopyFate::Undecided;
+    owed.is_full() || session.statements.is_waiting() || undecided || refusing() || link.upkeep.holds_back(owed)
 }
 
 /// The name that a Bind or an Execute begins with.
@@ -321,10 +343,11 @@ fn is_large_object_function(head: &[u8]) -> bool {
     matches!(u32::from_be_bytes(*oid), 715 | 764..=767 | 952..=958 | 964 | 1004 | 3170..=3172 | 3457..=3460)
 }
 
-/// The messages that a client may send once it is in.
-pub(crate) fn is_request(tag: Tag) -> bool {
+/// The messages that a client may send once it is in. A Flush has no answer, unless Postgres refuses it for what is in it:
+/// nobody would know what is skipped then.
+pub(crate) fn is_request(header: Header) -> bool {
     matches!(
-        tag,
+        header.tag,
         frontend::BIND
             | frontend::CLOSE
             | frontend::COPY_DATA
@@ -332,10 +355,9 @@ pub(crate) fn is_request(tag: Tag) -> bool {
             | frontend::COPY_FAIL
             | frontend::DESCRIBE
             | frontend::EXECUTE
-            | frontend::FLUSH
             | frontend::FUNCTION_CALL
             | frontend::PARSE
             | frontend::QUERY
             | frontend::SYNC
-    )
+    ) || (header.tag == frontend::FLUSH && header.body == 0)
 }

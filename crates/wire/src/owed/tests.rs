@@ -155,7 +155,68 @@ fn ends_of_a_copy_that_nobody_answers_do_not_pile_up() {
     play(&mut owed, &">c >f ".repeat(1000));
     assert_eq!(owed.queue.len(), 2);
     play(&mut owed, ">B >E >S <1 <2 <C <ZI");
+    // A timeout that ran out before one of them has an answer that looks like others.
+    assert!(owed.is_settled() && !owed.is_idle());
+}
+
+#[test]
+fn a_copy_message_is_for_a_copy_that_is_known_or_for_nobody() {
+    for (trace, fate) in [
+        ("", CopyFate::Ignored),
+        (">Q <C <ZT", CopyFate::Ignored),
+        (">Q", CopyFate::Undecided),
+        (">Q <G", CopyFate::Read),
+        (">Q <G >d >c", CopyFate::Undecided),
+        (">Q <G >d >c <C <G", CopyFate::Read),
+        (">Q <G >d <E <ZI", CopyFate::Ignored),
+        (">P >B >E >S", CopyFate::Undecided),
+        (">P >B >E >S <1 <2 <G", CopyFate::Read),
+        (">P >B >E", CopyFate::Untold),
+        (">P >H <1", CopyFate::Untold),
+        (">P >H <1 >S <ZI", CopyFate::Ignored),
+        (">P >B >E <1 <2 <E", CopyFate::Ignored),
+        (">P >B >E >S >P", CopyFate::Untold),
+    ] {
+        let mut owed = Owed::default();
+        play(&mut owed, trace);
+        assert_eq!(owed.copy_fate(), fate, "{trace}");
+        let was_astray = owed.is_astray();
+        for message in [">d", ">c", ">f"] {
+            let mut owed = Owed::default();
+            play(&mut owed, trace);
+            play(&mut owed, message);
+            assert_eq!(owed.is_astray(), was_astray || fate == CopyFate::Untold, "{trace} {message}");
+        }
+    }
+}
+
+#[test]
+fn a_flush_that_is_refused_has_the_rest_skipped_up_to_the_sync() {
+    let mut owed = Owed::default();
+    play(&mut owed, ">P >H <1 >H <E >Q >B");
+    assert!(!owed.is_settled() && owed.is_skipping());
+    play(&mut owed, ">S <ZI");
     assert!(owed.is_idle());
+}
+
+#[test]
+fn an_answer_is_expected_by_what_was_asked_first() {
+    for (trace, expected) in [
+        ("", ""),
+        ("!P !B !E", "1"),
+        ("!P !B !E <1", "2"),
+        ("!P !B !E <1 <2", "DC"),
+        ("!P !B !E <1 <2 <D", "DC"),
+        ("!C", "3"),
+        (">Q", ""),
+        (">S", ""),
+    ] {
+        let mut owed = Owed::default();
+        play(&mut owed, trace);
+        let answers = b"123DCTtnsIZGHWVSNAE".iter().filter(|tag| owed.expects(Tag(**tag)));
+        let answers: String = answers.map(|tag| char::from(*tag)).filter(|tag| *tag != 'E').collect();
+        assert_eq!(answers, expected, "{trace}");
+    }
 }
 
 #[test]
