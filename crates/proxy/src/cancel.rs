@@ -205,10 +205,12 @@ impl Registration {
     }
 
     /// The session need not wait any longer: whether its request was cancelled. If not, a cancel waits from now on until the
-    /// server works for it.
+    /// server works for it; else there is nothing that one could be for.
     pub(crate) fn leave_line(&self) -> bool {
-        let before = std::mem::replace(&mut *lock(&self.server), Reach::Later { waiting: Vec::new(), behind: None });
-        matches!(before, Reach::InLine { cancelled: true, .. })
+        let mut reach = lock(&self.server);
+        let cancelled = matches!(*reach, Reach::InLine { cancelled: true, .. });
+        *reach = if cancelled { Reach::Nobody } else { Reach::Later { waiting: Vec::new(), behind: None } };
+        cancelled
     }
 
     /// The session has no server any more. Before that server is lent to somebody else, the tickets that were issued
@@ -244,4 +246,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn random(bytes: &mut [u8]) {
     rand::fill(bytes).expect("the system has a random number generator");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_cancel_in_line_is_not_for_the_request_behind_the_first() {
+        let cancels = Arc::<Cancels>::default();
+        let session = cancels.register(Version::V3_2);
+        let request = CancelRequest { process_id: session.process_id, key: session.key().to_vec().into() };
+        let find = || cancels.find(&request);
+        assert!(session.poll_cancelled(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(matches!(find(), Some(Found::Told)));
+
+        assert!(session.leave_line());
+
+        assert!(find().is_none());
+        assert!(session.poll_cancelled(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(!session.leave_line());
+        assert!(matches!(find(), Some(Found::Later(..))));
+    }
 }

@@ -240,7 +240,7 @@ impl Error {
             Self::PasswordTooLong(size) => Refusal::new("08P01", "password too long")
                 .detail(format!("It has {size} bytes; the limit is {} bytes.", identity::MAX_TOKEN)),
             Self::PasswordLayout => Refusal::new("08P01", "invalid password message"),
-            Self::Token(rejection) => token_refused(rejection, auth_detail),
+            Self::Token(rejection) => token_refused(rejection, auth_detail, connection),
             Self::LoginRefused(error) => {
                 let code = LOGIN_CODES.into_iter().find(|code| *code == error.sqlstate);
                 Refusal::new(code.unwrap_or("28000"), error.message.clone())
@@ -278,7 +278,7 @@ impl Error {
                 .detail("A statement that was under way may or may not have been committed.")
                 .hint("Connect again."),
             Self::IdentityLost(_) => Refusal::new("28000", "the session could not be set up on its server connection")
-                .detail(format!("Nothing was done. The proxy's log has the reason, under connection {connection}."))
+                .detail(format!("Nothing was done. {}", in_the_log(connection)))
                 .hint("Connect again."),
             Self::ResultChanged => Refusal::new(RESULT_CHANGED.0, RESULT_CHANGED.1)
                 .detail("The statement that was under way may or may not have been committed.")
@@ -314,14 +314,14 @@ fn tls_required(available: bool) -> Refusal {
     }
 }
 
-fn token_refused(rejection: &Rejection, auth_detail: bool) -> Refusal {
+fn token_refused(rejection: &Rejection, auth_detail: bool, connection: u64) -> Refusal {
     let refusal = match rejection.fault() {
         Fault::Token => Refusal::new("28P01", "token refused"),
         Fault::Role => Refusal::new("28000", "role not permitted for this token"),
         Fault::Keys => Refusal::new("57P03", "the issuer's keys are not available"),
     };
     if !auth_detail {
-        return refusal;
+        return refusal.detail(in_the_log(connection));
     }
     let refusal = refusal.detail(rejection.to_string());
     match rejection.hint().as_ref().map(Hint::to_string) {
@@ -330,8 +330,13 @@ fn token_refused(rejection: &Rejection, auth_detail: bool) -> Refusal {
     }
 }
 
+/// Where whoever runs pgusher finds the reason.
+fn in_the_log(connection: u64) -> String {
+    format!("The proxy's log has the reason, under connection {connection}.")
+}
+
 fn upstream_failed(error: &upstream::Error, connection: u64) -> Refusal {
-    let reason = format!("The proxy's log has the reason, under connection {connection}.");
+    let reason = in_the_log(connection);
     match error.for_client().map(|database| (known_code(&database.sqlstate), database)) {
         Some((Some(code), database)) => Refusal::new(code, database.message.clone()),
         // Nothing that passes by itself.
