@@ -82,8 +82,10 @@ fn pass(input: &[u8], read: usize, write: usize) -> (Vec<u8>, Vec<u8>, Option<Ba
         let _ = lane.poll_fill(cx, &mut part);
         source = &source[before - part.len()..];
         fault = fault.or_else(|| lane.scan_by(&mut judge).err());
+        // A buffer full of output is written before more is judged.
+        let full = lane.seen - lane.sent >= CHUNK;
         let drained = lane.poll_drain(cx, &mut sink).is_ready();
-        if drained && (fault.is_some() || (source.is_empty() && !judge.held)) {
+        if drained && (fault.is_some() || (source.is_empty() && !judge.held && !full)) {
             return (sink.taken, judge.read, fault);
         }
     }
