@@ -17,12 +17,14 @@ pub(crate) fn raise(config: &Config) {
     }
 }
 
-const TOO_LOW: &str = "the hard limit on open files is lower than what max_client_conn and the pools may need; \
+const TOO_LOW: &str = "the hard limit on open files is lower than what clients and servers may need; \
     beyond it connections are refused (ulimit -Hn, LimitNOFILE)";
 
 fn needed(config: &Config) -> u64 {
-    let pool = &config.pool;
+    let (pool, passthrough) = (&config.pool, &config.passthrough);
     let pools = config.upstream.databases.known().count() * config.roles.len();
     let servers = pools * (pool.servers.default_pool_size + pool.servers.reserve_pool_size);
-    (pool.max_client_conn + servers) as u64 + BESIDE
+    let http = if config.listen.http.is_empty() { 0 } else { config.http.max_connections };
+    let direct = if passthrough.users.is_empty() { 0 } else { passthrough.max_conn };
+    (pool.max_client_conn + http + servers + direct) as u64 + BESIDE
 }
