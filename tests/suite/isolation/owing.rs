@@ -1,7 +1,9 @@
 //! Answers that one owes and the next would get.
 
-use pgusher_tests::request::{copy_data, copy_done, copy_fail, extended, flush, parse, query, sync};
-use pgusher_tests::{Message, Raw, Stage, message, wait};
+use pgusher_tests::request::{
+    bind, copy_data, copy_done, copy_fail, describe, execute, extended, flush, parse, query, sync,
+};
+use pgusher_tests::{Message, Random, Raw, Stage, message, wait};
 
 use super::{WITNESS, narrow, playground, run, unlike};
 
@@ -149,5 +151,61 @@ async fn a_timeout_that_a_copy_message_finds_is_no_answer_to_what_is_behind_it()
             "{what}"
         );
         assert_in_step(&mut bob, what).await;
+    }
+}
+
+/// Whatever mallory sends, and wherever a timeout finds her server, nobody but her gets an answer to it.
+#[tokio::test]
+async fn whatever_one_sends_the_next_one_is_in_step() {
+    let stage = Stage::get();
+    let proxy = narrow(stage).await;
+    let (database, superuser) = playground(stage).await;
+    superuser.batch_execute("CREATE TABLE bin (n int); GRANT INSERT ON bin TO authenticated").await.expect("a table");
+    let here = [("database", database.as_str())];
+    let copy = "COPY bin FROM STDIN";
+    let requests = [
+        query("SELECT 'mallory'"),
+        query(copy),
+        query("BEGIN"),
+        query("COMMIT"),
+        query("BEGIN; SELECT 'mallory'; COMMIT"),
+        parse("SELECT 'mallory'"),
+        parse(copy),
+        parse("COMMIT"),
+        bind(),
+        describe(),
+        execute(),
+        flush(),
+        sync(),
+        copy_data("1\n"),
+        copy_done(),
+        copy_fail(),
+        message(b'F', &[0; 8]),
+        message(b'C', b"P\0"),
+        message(b'S', b"?"),
+        message(b'B', b"\0\0"),
+        message(b'E', b"\0"),
+        message(b'Q', b"SELECT"),
+    ];
+    let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
+    for seed in 0..100 {
+        let mut random = Random(seed);
+        let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
+        let backend = mallory.backend().await;
+        run(&mut mallory, "SET statement_timeout = '2ms'").await;
+        for _ in 0..random.below(3) + 1 {
+            let sent: Vec<_> =
+                (0..random.below(12)).map(|_| requests[random.below(requests.len())].as_slice()).collect();
+            mallory.send(&sent.concat()).await;
+            // What runs out while a server waits is told with the next message.
+            let early = "SELECT FROM pg_stat_activity WHERE pid = $1 AND clock_timestamp() - query_start < '4ms'";
+            let late = async || superuser.query(early, &[&backend]).await.expect("a look").is_empty().then_some(());
+            wait::until("a timeout to have run out", late).await;
+        }
+        bob.send(&[query("SELECT auth.user_id()"), query("SELECT auth.user_id()")].concat()).await;
+        drop(mallory);
+        let answers = [bob.until_ready().await, bob.until_ready().await];
+        let heard = answers.map(|answer| (Message::tags(&answer), Message::values(&answer).concat()));
+        assert_eq!(heard, [(); 2].map(|()| ("TDCZ".to_owned(), "bob".to_owned())), "seed {seed}");
     }
 }
