@@ -89,7 +89,7 @@ fn metrics(proxy: &Proxy) -> String {
     let mut text = Text(String::new());
     text.family("pgusher_build_info", "Always 1; the version is the label.");
     text.sample("pgusher_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    text.family("pgusher_clients", "Clients that are logged in.");
+    text.family("pgusher_clients", "Clients that are logged in or about to be.");
     text.sample("pgusher_clients", &[], proxy.admission.clients() as f64);
     let counts = proxy.pools.counts();
     text.family("pgusher_servers", "Connections to Postgres by pool and state.");

@@ -1,8 +1,8 @@
 //! What a client may set for its session in its startup packet.
 //!
-//! It is an allow-list: settings of a startup packet become the values that a `RESET` returns to, and they hold before
-//! the identity is set, so one that Postgres adds tomorrow must not slip through. The list has settings that every role
-//! may change and that cannot stop the session init. What is not on it is refused with its name, because a setting
+//! It is an allow-list: settings of a startup packet hold from a session's beginning on, in the transaction that sets its
+//! identity, so one that Postgres adds tomorrow must not slip through. The list has settings that every role may change and
+//! that cannot stop the session init. What is not on it is refused with its name, because a setting
 //! that is dropped in silence is a wrong result later. A name with a dot can be an extension's, of which only the database
 //! knows who may set it: if it refuses, the client gets to know its words.
 

@@ -12,8 +12,7 @@ pub(super) struct ConnectionString {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) database: Option<String>,
-    /// What is to be set for the session: `options`, `application_name`, `client_encoding` …; not what tells a driver how to
-    /// connect.
+    /// What is to be set for the session; not what tells a driver how to connect.
     pub(super) parameters: Vec<(String, String)>,
 }
 
