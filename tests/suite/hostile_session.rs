@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use pgusher_tests::request::{bind, bind_named, close_named, execute_named, parse, parse_named, query, sync};
+use pgusher_tests::request::{
+    bind, bind_named, close_named, execute, execute_named, extended, parse, parse_named, query, sync,
+};
 use pgusher_tests::{Message, Proxy, Random, Raw, Stage, message, startup, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 
@@ -37,6 +39,12 @@ async fn a_message_that_no_client_sends_ends_the_session() {
     let tags = (0..0x7f).filter(u8::is_ascii_alphanumeric).chain([0, 1, 0x16, b' ', 0x7f, 0x80, 0xff]);
     for tag in tags.filter(|tag| !REQUESTS.contains(tag)) {
         assert_eq!(ended_by(&proxy, &message(tag, b"x\0")).await, "08P01", "{tag:#x}");
+    }
+    // A Flush has no answer, and Postgres would have one to this.
+    for before in [vec![], query("BEGIN")] {
+        let mut raw = session(&proxy).await;
+        raw.send(&[before, message(b'H', b"x"), query("SELECT 1")].concat()).await;
+        assert_eq!(raw.until_end().await.last().map(Message::sqlstate).as_deref(), Some("08P01"));
     }
     assert_eq!(session(&proxy).await.value("SELECT 1").await, "1");
 }
@@ -134,6 +142,25 @@ async fn what_a_client_sends_before_it_reads_its_error_costs_no_memory() {
     raw.send(&sync()).await;
     assert_eq!(Message::tags(&raw.until_ready().await), "EZ");
     assert!(proxy.peak_memory() - before < LITTLE);
+}
+
+#[tokio::test]
+async fn a_statement_that_is_run_again_and_again_is_not_kept_as_often() {
+    let stage = Stage::get();
+    let proxy = Proxy::start(stage).await;
+    let superuser = stage.superuser().await;
+    superuser.batch_execute("SELECT pg_advisory_lock(4830)").await.expect("a lock");
+    let mut raw = session(&proxy).await;
+    let backend = raw.backend().await;
+    let set = format!("SET application_name = '{}'", "x".repeat(4000));
+    let before = proxy.peak_memory();
+    raw.send(&[extended("SELECT pg_advisory_xact_lock(4830)"), parse_named("s", set)].concat()).await;
+    raw.send(&[bind_named("", "s", &[]), execute()].concat().repeat(8000)).await;
+    raw.send(&sync()).await;
+    stage.until_backend(backend, "wait_event = 'advisory'").await;
+    superuser.batch_execute("SELECT pg_advisory_unlock(4830)").await.expect("an end");
+    assert!(raw.until_ready().await.iter().all(|message| message.tag != b'E'));
+    assert!(proxy.peak_memory() - before < LITTLE, "{} bytes", proxy.peak_memory() - before);
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 //! A `lexer` cuts the text into tokens and `reader` watches statements go by, in any number of parts and in bounded
 //! memory. Only the statements that `change` reads are kept, being short.
 
+use std::sync::Arc;
+
 mod calls;
 mod change;
 mod deallocated;
@@ -52,15 +54,15 @@ pub(crate) enum Change {
     Set {
         /// Which, in lower case, however the statement spells it: `SET TIME ZONE` sets `timezone`.
         name: Box<[u8]>,
-        /// The statement alone, as written.
-        statement: Box<[u8]>,
+        /// The statement alone, as written. Shared, for one that is bound a thousand times is expected as often.
+        statement: Arc<[u8]>,
     },
     /// The same, by a SELECT of `set_config`.
     Call {
         /// Which.
         name: Box<[u8]>,
         /// The statement.
-        statement: Box<[u8]>,
+        statement: Arc<[u8]>,
     },
     /// A setting goes back to what the session began with.
     Reset { name: Box<[u8]> },
