@@ -105,6 +105,8 @@ pub struct Owed {
     status: TxStatus,
     /// Requests of the extended protocol were sent and no Sync behind them.
     batch_open: bool,
+    /// And a Flush, behind one of those.
+    flushed: bool,
     /// The server skips what it gets until a Sync that has not been sent yet.
     skipping: bool,
     /// The server reads copy data.
@@ -130,6 +132,7 @@ impl Default for Owed {
             turn: 0,
             status: TxStatus::Idle,
             batch_open: false,
+            flushed: false,
             skipping: false,
             copy_in: false,
             struck: false,
@@ -244,6 +247,7 @@ impl Owed {
 
     /// Notes that a frame goes to the server.
     pub fn sent(&mut self, tag: Tag, answer: Answer) {
+        self.note_ambiguity(tag);
         match tag {
             frontend::PARSE => self.extended(Request::Parse, answer),
             frontend::BIND => self.extended(Request::Bind, answer),
@@ -251,13 +255,13 @@ impl Owed {
             frontend::EXECUTE => self.extended(Request::Execute, answer),
             frontend::CLOSE => self.extended(Request::Close, answer),
             frontend::QUERY | frontend::FUNCTION_CALL => {
-                self.batch_open = self.skipping;
+                (self.batch_open, self.flushed) = (self.skipping, false);
                 if !self.skipping {
                     self.push(Request::Query, answer);
                 }
             }
             frontend::SYNC => self.sync(answer),
-            frontend::COPY_DATA => self.copy_message(),
+            frontend::FLUSH => self.flushed = self.batch_open,
             frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_end(),
             _ => {}
         }
@@ -310,17 +314,24 @@ impl Owed {
             self.struck = true;
             return;
         }
-        self.batch_open = false;
-        self.skipping = false;
+        (self.batch_open, self.flushed, self.skipping) = (false, false, false);
         self.push(Request::Sync, answer);
     }
 
-    fn copy_message(&mut self) {
-        self.astray |= self.copy_fate() == CopyFate::Untold;
+    /// What may have an answer that looks like another's, or take another's away.
+    fn note_ambiguity(&mut self, tag: Tag) {
+        self.astray |= match tag {
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => self.copy_fate() == CopyFate::Untold,
+            frontend::FLUSH | frontend::SYNC => false,
+            // Whoever sends a request into a COPY knows that it has ended, and nobody else does.
+            _ if self.copy_in => true,
+            // A Flush that a timeout finds is refused, and this is skipped with all up to the Sync; or this is refused.
+            frontend::QUERY | frontend::FUNCTION_CALL => self.flushed && self.batch_open && !self.skipping,
+            _ => false,
+        };
     }
 
     fn copy_end(&mut self) {
-        self.copy_message();
         if self.copy_in {
             self.copy_in = false;
             return;
@@ -333,11 +344,16 @@ impl Owed {
         }
     }
 
-    /// Strikes the first entry off if it is of this kind. A Query has many answers and stays until ReadyForQuery.
+    /// Strikes the first entry off if it is of this kind. A Query has many answers and stays until ReadyForQuery. Before
+    /// anything else this is no answer, and the server not where it was thought to be.
     fn strike(&mut self, request: Request) {
-        if self.front() == Some(request) {
-            self.queue.pop_front();
-            self.drop_copy_ends();
+        match self.front() {
+            Some(first) if first == request => {
+                self.queue.pop_front();
+                self.drop_copy_ends();
+            }
+            Some(Request::Query) => {}
+            _ => self.astray = true,
         }
     }
 
@@ -349,7 +365,8 @@ impl Owed {
     }
 
     /// A ReadyForQuery answers a Query or a Sync. With anything else in front it answers a Sync that was taken for
-    /// one that a COPY ate (a COPY that fails before it reads eats none), and strikes nothing off.
+    /// one that a COPY ate (a COPY that fails before it reads eats none), or nothing that is known of, and strikes nothing
+    /// off.
     fn ready(&mut self, status: Option<u8>) -> Answer {
         if let Some(status) = status.and_then(TxStatus::parse) {
             self.status = status;
@@ -362,6 +379,7 @@ impl Owed {
                 if entry.answer == Answer::Forward { Answer::Forward } else { Answer::Swallow }
             }
             None => {
+                self.astray = true;
                 self.skipping = false;
                 self.batch_open &= !self.queue.is_empty();
                 Answer::Forward

@@ -114,26 +114,38 @@ async fn nobody_can_have_others_run_in_a_session_that_is_still_ones_own() {
 async fn a_timeout_that_a_copy_message_finds_is_no_answer_to_what_is_behind_it() {
     let stage = Stage::get();
     let proxy = narrow(stage).await;
-    let superuser = stage.superuser().await;
+    let (database, superuser) = playground(stage).await;
+    superuser.batch_execute("CREATE TABLE bin (n int); GRANT INSERT ON bin TO authenticated").await.expect("a table");
+    let here = [("database", database.as_str())];
     // One that is cut begins before the time is over, and is read when it is.
     let [data, done, fail] = [copy_data("0123456789"), copy_done(), copy_fail()];
     let (begun, rest) = data.split_at(8);
     let prepared = [parse("SELECT 1"), flush()].concat();
     // An Execute that is over ends the time, and the next request begins it anew.
     let unanswered = [extended("SELECT 1"), parse("SELECT 1")].concat();
+    // A row that ends a COPY, with a request behind it before anybody has heard of that.
+    let wrong = [&copy_data("wrong\n"), &parse("SELECT 1")[..], begun].concat();
     for (what, before, behind) in [
         ("CopyData", prepared.clone(), &data[..]),
         ("CopyDone", prepared.clone(), &done),
         ("CopyFail", prepared.clone(), &fail),
         ("CopyData in two parts", [&prepared, begun].concat(), rest),
         ("CopyData behind an Execute that is not answered", [&unanswered, begun].concat(), rest),
+        ("CopyData behind a COPY", wrong, rest),
     ] {
         superuser.batch_execute("SELECT pg_advisory_lock(4820)").await.expect("a lock");
-        let mut bob = proxy.session(&stage.token("bob")).await;
-        let mut mallory = proxy.session(&stage.token("mallory")).await;
+        let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
+        let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
         let backend = mallory.backend().await;
         run(&mut mallory, "SET statement_timeout = '500ms'").await;
-        mallory.send(&before).await;
+        if what.ends_with("a COPY") {
+            mallory.send(&query("COPY bin FROM STDIN")).await;
+            mallory.until(b'G').await;
+            mallory.send(&before).await;
+            mallory.until(b'Z').await;
+        } else {
+            mallory.send(&before).await;
+        }
         let overdue = "query = 'SELECT 1' AND clock_timestamp() - query_start > '700ms'";
         stage.until_backend(backend, overdue).await;
         let works = "BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(4820); COMMIT";
@@ -178,6 +190,7 @@ async fn whatever_one_sends_the_next_one_is_in_step() {
         flush(),
         sync(),
         copy_data("1\n"),
+        copy_data("wrong\n"),
         copy_done(),
         copy_fail(),
         message(b'F', &[0; 8]),
@@ -193,10 +206,14 @@ async fn whatever_one_sends_the_next_one_is_in_step() {
         let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
         let backend = mallory.backend().await;
         run(&mut mallory, "SET statement_timeout = '2ms'").await;
+        let mut rest = Vec::new();
         for _ in 0..random.below(3) + 1 {
             let sent: Vec<_> =
                 (0..random.below(12)).map(|_| requests[random.below(requests.len())].as_slice()).collect();
-            mallory.send(&sent.concat()).await;
+            let sent = [std::mem::take(&mut rest), sent.concat()].concat();
+            let (now, later) = sent.split_at(sent.len() - random.below(sent.len().min(9) + 1));
+            mallory.send(now).await;
+            rest = later.to_vec();
             // What runs out while a server waits is told with the next message.
             let early = "SELECT FROM pg_stat_activity WHERE pid = $1 AND clock_timestamp() - query_start < '4ms'";
             let late = async || superuser.query(early, &[&backend]).await.expect("a look").is_empty().then_some(());

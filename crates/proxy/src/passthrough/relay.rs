@@ -155,7 +155,8 @@ impl Relay {
             // The server waits for the rest of a message, which will never come.
             return Some(End::ClientLost(io::ErrorKind::UnexpectedEof.into()));
         }
-        let over = self.owed.is_settled() || !self.owed.settles_unaided();
+        // Of an account that is astray nobody knows whether anything is still to come.
+        let over = self.owed.is_settled() || !self.owed.settles_unaided() || self.owed.is_astray();
         over.then_some(End::Left)
     }
 }

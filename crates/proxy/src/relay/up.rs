@@ -79,7 +79,11 @@ impl Judge for Up<'_> {
         if matches!(verdict, Verdict::Hold | Verdict::Swallow) {
             return Ok(verdict);
         }
+        let was_astray = self.owed.is_astray();
         self.owed.sent(tag, Answer::Forward);
+        if self.owed.is_astray() && !was_astray {
+            self.session.remembered.pin(Cause::Copy.into());
+        }
         match tag {
             frontend::SYNC => {
                 self.link.upkeep.synced();
@@ -149,12 +153,7 @@ impl Up<'_> {
             CopyFate::Read => Verdict::Forward,
             CopyFate::Ignored => Verdict::Swallow,
             CopyFate::Undecided => Verdict::Hold,
-            CopyFate::Untold => {
-                if !self.owed.is_astray() {
-                    self.session.remembered.pin(Cause::Copy.into());
-                }
-                Verdict::Forward
-            }
+            CopyFate::Untold => Verdict::Forward,
         }
     }
 

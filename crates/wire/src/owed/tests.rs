@@ -200,6 +200,31 @@ fn a_flush_that_is_refused_has_the_rest_skipped_up_to_the_sync() {
 }
 
 #[test]
+fn what_may_be_answered_out_of_turn_leaves_nobody_sure() {
+    for (trace, is_astray) in [
+        // A Parse behind the row that ends a COPY: what is sent behind it may find its time run out.
+        (">Q <G >d >P", true),
+        (">Q <G >d >Q", true),
+        (">Q <G >d >c >Q", false),
+        // A Flush that is refused has the Query skipped, or else the Query is refused.
+        (">P >H <1 >H >Q", true),
+        (">P >H <1 >H >F", true),
+        (">P >H <1 >S >Q", false),
+        (">P <1 >Q", false),
+        ("!P !B !E >Q", false),
+        // Nobody asked for these.
+        (">Q <C <ZI <ZI", true),
+        (">S <1", true),
+        (">P >B <2", true),
+        (">Q <1", false),
+    ] {
+        let mut owed = Owed::default();
+        play(&mut owed, trace);
+        assert_eq!(owed.is_astray(), is_astray, "{trace}");
+    }
+}
+
+#[test]
 fn an_answer_is_expected_by_what_was_asked_first() {
     for (trace, expected) in [
         ("", ""),
