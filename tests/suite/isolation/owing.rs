@@ -166,6 +166,49 @@ async fn a_timeout_that_a_copy_message_finds_is_no_answer_to_what_is_behind_it()
     }
 }
 
+/// A Flush that a timeout finds is refused, and the Query behind it skipped with all up to the Sync: its entry would wait for an
+/// answer that never comes, until an error strikes off what is still to run.
+#[tokio::test]
+async fn a_query_that_a_refused_flush_has_skipped_is_made_up_for_by_nothing() {
+    let stage = Stage::get();
+    let proxy = narrow(stage).await;
+    let (database, superuser) = playground(stage).await;
+    superuser.batch_execute("SELECT pg_advisory_lock(4821)").await.expect("a lock");
+    let here = [("database", database.as_str())];
+    let mut bob = proxy.session_with(&stage.token("bob"), &here).await;
+    let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
+    let skipped = async |mallory: &mut Raw| {
+        let backend = mallory.backend().await;
+        run(mallory, "SET statement_timeout = '500ms'").await;
+        mallory.send(&[parse("SELECT 1"), flush()].concat()).await;
+        let overdue = "query = 'SELECT 1' AND clock_timestamp() - query_start > '700ms'";
+        stage.until_backend(backend, overdue).await;
+        mallory.send(&[flush(), query("SELECT 2"), sync()].concat()).await;
+        assert_eq!(Message::tags(&mallory.until_ready().await), "1EZ");
+        backend
+    };
+    let backend = skipped(&mut mallory).await;
+    mallory.send(&[parse("SELECT 1"), query("SELECT 'hers'")].concat()).await;
+    mallory.until_ready().await;
+    let works = "BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(4821); COMMIT";
+    mallory.send(&[query("SELECT 1 / 0"), query(works)].concat()).await;
+    mallory.until(b'E').await;
+    bob.send(&query("SELECT auth.user_id()")).await;
+    stage.until_backend(backend, "wait_event = 'advisory'").await;
+    superuser.batch_execute("SELECT pg_advisory_unlock(4821)").await.expect("an end");
+    drop(mallory);
+    let answer = bob.until_ready().await;
+    assert_eq!((Message::tags(&answer), Message::values(&answer).concat()), ("TDCZ".into(), "bob".into()));
+    assert_in_step(&mut bob, "a Flush").await;
+
+    // Nor is the server waited for by who has gone.
+    let mut mallory = proxy.session_with(&stage.token("mallory"), &here).await;
+    skipped(&mut mallory).await;
+    mallory.finish().await;
+    mallory.until_end().await;
+    assert_in_step(&mut bob, "a Flush, and the end").await;
+}
+
 /// Whatever mallory sends, and wherever a timeout finds her server, nobody but her gets an answer to it.
 #[tokio::test]
 async fn whatever_one_sends_the_next_one_is_in_step() {

@@ -150,10 +150,9 @@ impl Up<'_> {
         let fate = self.owed.copy_fate();
         self.session.copy_waits = fate == CopyFate::Undecided;
         match fate {
-            CopyFate::Read => Verdict::Forward,
+            CopyFate::Read | CopyFate::Untold => Verdict::Forward,
             CopyFate::Ignored => Verdict::Swallow,
             CopyFate::Undecided => Verdict::Hold,
-            CopyFate::Untold => Verdict::Forward,
         }
     }
 
